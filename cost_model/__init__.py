@@ -1,0 +1,1 @@
+"""Predicts what a plan will cost."""

@@ -1,0 +1,1 @@
+"""ONNX in: safe loading, fixed shapes, simplification."""
