@@ -1,0 +1,177 @@
+"""What must run: tenants as sequences of ops, ops as kernels, kernels as functions over a range of work items."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+FORMAT = 1
+
+BufferKind = Literal["input", "output", "weight", "value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A block of memory of one tenant. `content` is the digest of a weight; equal contents share one storage."""
+
+    name: str
+    nbytes: int
+    kind: BufferKind
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """Parameter of a kernel: `buffer` counts in the tenant's buffers, `offset` in bytes from its start."""
+
+    buffer: int
+    writes: bool = False
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to compute a kernel: the compiled `function` and the number of work items of its parallel loop."""
+
+    function: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One phase of an op. All variants write the same bits to the same operands.
+
+    flops counts a multiply-add as two; nbytes is what must move at least once (operands read + written).
+    """
+
+    operands: tuple[Operand, ...]
+    variants: tuple[Variant, ...]
+    flops: int = 0
+    nbytes: int = 0
+
+    @property
+    def reads(self) -> frozenset[int]:
+        return frozenset(o.buffer for o in self.operands if not o.writes)
+
+    @property
+    def writes(self) -> frozenset[int]:
+        return frozenset(o.buffer for o in self.operands if o.writes)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One fused operator. Its kernels run in order; `kind` is the rule that made them (conv2d, softmax, ...)."""
+
+    name: str
+    kind: str
+    kernels: tuple[Kernel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a tenant as its user sees it; shape in the model's own (logical) layout."""
+
+    name: str
+    buffer: int
+    shape: tuple[int, ...]
+    dtype: str
+    bound: int = 0  # exclusive upper bound of an index input, 0 when it is no index
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """One model of the workload. `ops` are in topological order. slo_s = 0: no latency objective."""
+
+    name: str
+    model: str  # digest of the model it was made from
+    buffers: tuple[Buffer, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    batch: int = 1
+    weight: float = 1.0
+    slo_s: float = 0.0
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """All kernels of all ops, in order: the numbering that schedules and plans use."""
+        return tuple(kernel for op in self.ops for kernel in op.kernels)
+
+    @cached_property
+    def first_kernel(self) -> tuple[int, ...]:
+        """Number of the first kernel of each op, and at the end the number of kernels."""
+        starts = [0]
+        for op in self.ops:
+            starts.append(starts[-1] + len(op.kernels))
+        return tuple(starts)
+
+    @cached_property
+    def depends(self) -> tuple[tuple[int, ...], ...]:
+        """For each kernel the earlier kernels that wrote what it reads."""
+        writers: dict[int, list[int]] = {}
+        found = []
+        for number, kernel in enumerate(self.kernels):
+            found.append(tuple(sorted({w for b in kernel.reads for w in writers.get(b, ())})))
+            for buffer in kernel.writes:
+                writers.setdefault(buffer, []).append(number)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The tenants that share one machine, and the target their functions are compiled for."""
+
+    tenants: tuple[Tenant, ...]
+    target: str = "cpu"
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 of everything a schedule refers to; a schedule belongs to exactly one key."""
+        return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, "target": self.target, "tenants": [asdict(tenant) for tenant in self.tenants]}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Workload:
+        """Inverse of to_json. Raises ValueError for another format."""
+        if data.get("format") != FORMAT:
+            raise ValueError(f"workload format {data.get('format')!r}: this version reads {FORMAT}")
+        return Workload(tuple(_tenant(t) for t in data["tenants"]), data["target"])
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _tenant(data: dict[str, Any]) -> Tenant:
+    return Tenant(
+        **{
+            **data,
+            "buffers": tuple(Buffer(**b) for b in data["buffers"]),
+            "ops": tuple(_op(o) for o in data["ops"]),
+            "inputs": tuple(_port(p) for p in data["inputs"]),
+            "outputs": tuple(_port(p) for p in data["outputs"]),
+        }
+    )
+
+
+def _op(data: dict[str, Any]) -> Op:
+    return Op(data["name"], data["kind"], tuple(_kernel(k) for k in data["kernels"]))
+
+
+def _kernel(data: dict[str, Any]) -> Kernel:
+    return Kernel(
+        tuple(Operand(**o) for o in data["operands"]),
+        tuple(Variant(**v) for v in data["variants"]),
+        data["flops"],
+        data["nbytes"],
+    )
+
+
+def _port(data: dict[str, Any]) -> Port:
+    return Port(**{**data, "shape": tuple(data["shape"])})
