@@ -38,7 +38,9 @@ def _verify_cluster(schedule: Schedule, cluster: Cluster, where: str, tenants: i
             raise IllegalScheduleError(f"{where}: tenant {number} has no lane, at least one")
         for lane in lanes:
             if not 0 <= lane < schedule.lanes:
-                raise IllegalScheduleError(f"{where}: tenant {number} on lane {lane}, lanes are 0 to {schedule.lanes - 1}")
+                raise IllegalScheduleError(
+                    f"{where}: tenant {number} on lane {lane}, lanes are 0 to {schedule.lanes - 1}"
+                )
         if len(set(lanes)) != len(lanes):
             raise IllegalScheduleError(f"{where}: tenant {number} on lanes {list(lanes)}, each at most once")
 

@@ -1,0 +1,171 @@
+"""Convolution (also matrix multiplication, which is one with a 1x1 window) on channels-last data, packed weights.
+
+A work item is a block of output rows, columns and channels. Its tiles keep `columns` x `vectors` accumulators in
+registers over the whole reduction, in the order (window row, window column, channel), so every variant of a kernel
+adds in the same order and gives the same bits. Padding costs no copy: rows outside the image shorten the loop over
+window rows, and the tiles at the left and right edge are emitted apart, with the taps they really have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.tensor import Tensor, dense
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d:
+    """source (n, h, w, c), out (n, oh, ow, o); window, stride and dilation as (rows, columns); pad as (top, left)."""
+
+    source: Tensor
+    out: Tensor
+    window: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    pad: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    program: Program = Program()
+
+    @property
+    def group_channels(self) -> Pair:
+        """Input and output channels of one group."""
+        return self.source.shape[3] // self.groups, self.out.shape[3] // self.groups
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.out.size * self.window[0] * self.window[1] * self.group_channels[0]
+
+    def weight(self, machine: Machine) -> Tensor:
+        """Packed weights: (groups, blocks, rows, columns, channels of a group, pack)."""
+        inputs, outputs = self.group_channels
+        shape = (self.groups, -(-outputs // machine.pack), *self.window, inputs, machine.pack)
+        return dense(shape)
+
+    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:
+        """Operands in the order of the function's parameters; the last one is written."""
+        return self.source, self.weight(machine), *self.program.operands, self.out
+
+    @property
+    def clipped_rows(self) -> bool:
+        """True when some window rows fall outside the image."""
+        reach = (self.out.shape[1] - 1) * self.stride[0] + (self.window[0] - 1) * self.dilation[0] - self.pad[0]
+        return self.pad[0] > 0 or reach >= self.source.shape[1]
+
+    def clipped(self, column: int, count: int) -> bool:
+        """True when some of the windows of output columns [column, column + count) leave the image sideways."""
+        left = column * self.stride[1] - self.pad[1]
+        right = left + (count - 1) * self.stride[1] + (self.window[1] - 1) * self.dilation[1]
+        return left < 0 or right >= self.source.shape[2]
+
+    @property
+    def clipped_columns(self) -> bool:
+        return self.clipped(0, self.out.shape[2])
+
+
+@dataclass(frozen=True, slots=True)
+class ConvTile:
+    """vectors x columns accumulators; an item has `rows` rows, `width` column tiles (0: all), `channels` channel tiles.
+
+    order "ohw": a channel tile sweeps over the pixels (its weights stay in cache); "hwo": a pixel tile sweeps over the
+    channels (its inputs stay in cache).
+    """
+
+    vectors: int
+    columns: int
+    rows: int
+    width: int
+    channels: int
+    order: Literal["ohw", "hwo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How a tile cuts the output: numbers of channel tiles, of blocks along each axis, and items."""
+
+    tiles: int  # channel tiles of one group
+    channel_blocks: int
+    row_blocks: int
+    width_blocks: int
+    items: int
+
+
+def grid(spec: Conv2d, tile: ConvTile, machine: Machine) -> Grid:
+    n, height, width, _ = spec.out.shape
+    tiles = -(-spec.group_channels[1] // (tile.vectors * machine.vector))
+    channel_blocks = -(-tiles * spec.groups // tile.channels)
+    row_blocks = -(-height // tile.rows)
+    width_blocks = -(-(-(-width // tile.columns)) // tile.width) if tile.width else 1
+    return Grid(tiles, channel_blocks, row_blocks, width_blocks, n * channel_blocks * row_blocks * width_blocks)
+
+
+def items(spec: Conv2d, tile: ConvTile, machine: Machine) -> int:
+    return grid(spec, tile, machine).items
+
+
+def cycles(spec: Conv2d, vectors: int, columns: int, machine: Machine) -> float:
+    """Cycles of one output row per reduction step: two multiply-adds or loads a cycle, a latency of four."""
+    width, outputs = spec.out.shape[2], spec.group_channels[1]
+
+    def tile(wide: int, deep: int) -> float:
+        return max(wide * deep / 2, (wide + deep) / 2, 4.0)
+
+    def row(deep: int) -> float:
+        full, rest = divmod(width, columns)
+        return full * tile(columns, deep) + (tile(rest, deep) if rest else 0.0)
+
+    full, rest = divmod(outputs, vectors * machine.vector)
+    return full * row(vectors) + (row(-(-rest // machine.vector)) if rest else 0.0)
+
+
+def register_tiles(spec: Conv2d, machine: Machine, most: int = 3) -> list[Pair]:
+    """The (vectors, columns) pairs with the fewest modelled cycles that fit the registers, best first."""
+    outputs = spec.group_channels[1]
+    depths = [1] if outputs <= machine.vector else [2, 4] if spec.out.shape[2] > 1 else [2, 4, 8]
+    found = []
+    for vectors in depths:
+        if vectors > 2 and outputs < vectors * machine.vector:
+            continue
+        widest = min((machine.registers - vectors - 1) // vectors, spec.out.shape[2])
+        for columns in range(1, max(widest, 1) + 1):
+            found.append((cycles(spec, vectors, columns, machine), -columns * vectors, vectors, columns))
+    best = min(found)[0]
+    return [(vectors, columns) for cost, _, vectors, columns in sorted(found) if cost <= 1.3 * best][:most]
+
+
+def candidates(spec: Conv2d, machine: Machine) -> list[ConvTile]:
+    """Variants worth measuring, most promising first."""
+    found: list[ConvTile] = []
+    pairs = register_tiles(spec, machine)
+    for (vectors, columns), wanted in [*product(pairs, (16,)), (pairs[0], 48)]:
+        for order in ("ohw", "hwo"):
+            tile = _blocked(spec, machine, (vectors, columns), order, wanted)
+            if tile not in found:
+                found.append(tile)
+    return found
+
+
+def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Literal["ohw", "hwo"], wanted: int) -> ConvTile:
+    """Choose blocks that give about `wanted` items, along channels first for "ohw", along pixels first for "hwo"."""
+    vectors, columns = pair
+    n, height, width, _ = spec.out.shape
+    tiles = -(-spec.group_channels[1] // (vectors * machine.vector)) * spec.groups
+    column_tiles = -(-width // columns)
+    free = not spec.clipped_columns
+    pixel_blocks = n * height * (column_tiles if free else 1)
+    if order == "ohw":
+        channel_blocks = min(tiles, wanted)
+        pixels = min(pixel_blocks, max(1, wanted // channel_blocks))
+    else:
+        pixels = min(pixel_blocks, wanted)
+        channel_blocks = min(tiles, max(1, wanted // pixels))
+    channels = -(-tiles // channel_blocks)
+    rows = -(-height // max(1, min(height, pixels // n)))
+    across = max(1, pixels // (n * -(-height // rows)))
+    wide = -(-column_tiles // across) if free and across > 1 else 0
+    return ConvTile(vectors, columns, rows, wide, channels, order)

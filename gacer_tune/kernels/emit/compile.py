@@ -1,0 +1,46 @@
+"""From a kernel function to object code: TVM's passes for plain loops, then its LLVM code generator."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+from gacer_tune.kernels.machine import Machine
+
+
+def target_of(machine: Machine) -> Any:
+    target = tvm.target.Target({"kind": "llvm", "mcpu": machine.mcpu})
+    return target.with_host(target)
+
+
+def lower(function: tirx.PrimFunc, machine: Machine) -> Any:
+    """Return the module the code generator takes.
+
+    Scratch is left as allocations of constant size: they become stack (accumulators even registers), where TVM's
+    workspace calls would cost two calls an item.
+    """
+    passes = [
+        tirx.transform.BindTarget(target_of(machine)),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.VectorizeLoop(True),
+        tirx.transform.StorageRewrite(),
+        tirx.transform.UnrollLoop(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        tirx.transform.CommonSubexprElim(),
+        tirx.transform.LowerIntrin(),
+    ]
+    return tvm.transform.Sequential(passes)(tvm.IRModule({"kernel": function}))
+
+
+def object_code(function: tirx.PrimFunc, machine: Machine) -> bytes:
+    """Return the relocatable object file that defines the function under its global symbol."""
+    module = tvm.get_global_func("target.build.llvm")(lower(function, machine), target_of(machine))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.o"
+        module.write_to_file(str(path), "o")
+        return path.read_bytes()

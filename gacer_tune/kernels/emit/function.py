@@ -1,0 +1,109 @@
+"""A kernel function under construction: `void name(pointer..., int32 lo, int32 hi)` computing work items [lo, hi)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tvm
+from tvm import tirx
+from tvm.ir import PointerType, PrimType
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
+
+from gacer_tune.kernels.emit import scalar
+from gacer_tune.kernels.program import Arg, Program
+from gacer_tune.kernels.tensor import Tensor
+
+Expr = Any
+Index = Sequence[Any]
+
+
+class Function:
+    """Operands by number, in the order of the function's parameters. Booleans are stored as one byte each."""
+
+    def __init__(self, name: str, tensors: Sequence[Tensor]) -> None:
+        self.name, self.tensors = name, tuple(tensors)
+        self.buffers: list[Any] = []
+
+    def build(self, body: Callable[[Expr], None]) -> tirx.PrimFunc:
+        """Return the function; body(item) emits what computes one work item."""
+        pointers = [
+            tirx.Var(f"p{i}", PointerType(PrimType(stored(tensor.dtype)))) for i, tensor in enumerate(self.tensors)
+        ]
+        lo, hi, zero = tirx.Var("lo", "int32"), tirx.Var("hi", "int32"), tirx.const(0, "int32")
+        with IRBuilder() as builder, T.attr(zero, "kernel", zero):
+            for tensor, pointer in zip(self.tensors, pointers, strict=True):
+                self.buffers.append(T.decl_buffer((tensor.span,), stored(tensor.dtype), data=pointer))
+            with T.serial(0, hi - lo) as item:
+                body(item + lo)
+        attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True, "global_symbol": self.name})
+        done = tirx.SeqStmt([builder.get().body, tirx.Return(zero)])
+        return tirx.PrimFunc([*pointers, lo, hi], done, ret_type=PrimType("int32"), attrs=attributes)
+
+    def load(self, operand: int, index: Index, width: int = 1) -> Expr:
+        """The element at index, or width elements along the last axis."""
+        tensor, buffer = self.tensors[operand], self.buffers[operand]
+        step = tensor.strides[-1] if tensor.strides else 0
+        at = address(tensor, index)
+        if width == 1:
+            value = buffer[at]
+        elif step == 0:
+            value = T.broadcast(buffer[at], width)
+        else:
+            value = buffer[T.ramp(at, step, width)]
+        return scalar.cast(value, "bool") if tensor.dtype == "bool" else value
+
+    def store(self, operand: int, index: Index, value: Expr) -> None:
+        """Store a vector (along the last axis) or one element."""
+        tensor = self.tensors[operand]
+        at, width = address(tensor, index), scalar.lanes(value)
+        value = scalar.cast(value, stored(tensor.dtype))
+        T.buffer_store(self.buffers[operand], value, [at if width == 1 else T.ramp(at, tensor.strides[-1], width)])
+
+    def finish(self, program: Program, first: int, index: Index, value: Expr | None, width: int) -> Expr:
+        """Run the program on a value at an index; its operands are the function's operands from `first` on."""
+        results: list[Expr] = []
+
+        def argument(arg: Arg, dtype: str) -> Expr:
+            if arg.kind == "acc":
+                return value
+            if arg.kind == "step":
+                return results[arg.index]
+            if arg.kind == "operand":
+                return self.load(first + arg.index, index, width)
+            constant = tirx.const(arg.value if dtype.startswith("float") else int(arg.value), dtype)
+            return constant if width == 1 else T.broadcast(constant, width)
+
+        for step in program.steps:
+            kinds = [scalar.element(argument(a, "float32")) for a in step.args if a.kind != "const"] or [step.dtype]
+            results.append(scalar.apply(step.fn, [argument(a, kinds[-1]) for a in step.args], step.dtype, step.params))
+        return results[-1] if results else value
+
+
+def stored(dtype: str) -> str:
+    return "uint8" if dtype == "bool" else dtype
+
+
+def address(tensor: Tensor, index: Index) -> Expr:
+    """Element offset of an index, constants folded."""
+    at: Expr = 0
+    for i, stride in zip(index, tensor.strides, strict=True):
+        if stride != 0 and not (isinstance(i, int) and i == 0):
+            at = at + i * stride
+    return at if not isinstance(at, int) else tirx.const(at, "int32")
+
+
+def loop(extent: Expr) -> AbstractContextManager[Any]:
+    """A serial loop; a loop of one turn costs nothing after simplification."""
+    return T.serial(0, extent)  # type: ignore[no-any-return]
+
+
+def when(condition: Expr, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+    with T.If(condition):
+        with T.Then():
+            then()
+        if otherwise is not None:
+            with T.Else():
+                otherwise()

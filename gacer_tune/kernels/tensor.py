@@ -1,0 +1,49 @@
+"""Shapes and strides of a kernel's operands: every operand is a strided view, so a transpose or a slice costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+NBYTES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "int8": 1, "uint8": 1, "bool": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Element i of axis a lies strides[a] * i elements further; stride 0 broadcasts."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def span(self) -> int:
+        """Elements from the first to the last one that are addressed."""
+        return 1 + sum((extent - 1) * stride for extent, stride in zip(self.shape, self.strides, strict=True))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are really there: broadcast axes count once."""
+        kept = prod(extent for extent, stride in zip(self.shape, self.strides, strict=True) if stride)
+        return kept * NBYTES[self.dtype]
+
+    @property
+    def dense(self) -> bool:
+        return self.strides == contiguous(self.shape)
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides, in elements: (2, 3, 4) -> (12, 4, 1)."""
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
+def dense(shape: tuple[int, ...], dtype: str = "float32") -> Tensor:
+    return Tensor(shape, contiguous(shape), dtype)
