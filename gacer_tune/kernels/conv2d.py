@@ -13,8 +13,8 @@ from itertools import product
 from typing import Literal
 
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.program import Program
-from gacer_tune.kernels.tensor import Tensor, dense
+from gacer_tune.kernels.program import NOTHING, Program
+from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 
 Pair = tuple[int, int]
 
@@ -30,7 +30,7 @@ class Conv2d:
     pad: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
-    program: Program = Program()
+    program: Program = NOTHING
 
     @property
     def group_channels(self) -> Pair:
@@ -44,7 +44,7 @@ class Conv2d:
     def weight(self, machine: Machine) -> Tensor:
         """Packed weights: (groups, blocks, rows, columns, channels of a group, pack)."""
         inputs, outputs = self.group_channels
-        shape = (self.groups, -(-outputs // machine.pack), *self.window, inputs, machine.pack)
+        shape = (self.groups, ceildiv(outputs, machine.pack), *self.window, inputs, machine.pack)
         return dense(shape)
 
     def tensors(self, machine: Machine) -> tuple[Tensor, ...]:
@@ -97,10 +97,10 @@ class Grid:
 
 def grid(spec: Conv2d, tile: ConvTile, machine: Machine) -> Grid:
     n, height, width, _ = spec.out.shape
-    tiles = -(-spec.group_channels[1] // (tile.vectors * machine.vector))
-    channel_blocks = -(-tiles * spec.groups // tile.channels)
-    row_blocks = -(-height // tile.rows)
-    width_blocks = -(-(-(-width // tile.columns)) // tile.width) if tile.width else 1
+    tiles = ceildiv(spec.group_channels[1], tile.vectors * machine.vector)
+    channel_blocks = ceildiv(tiles * spec.groups, tile.channels)
+    row_blocks = ceildiv(height, tile.rows)
+    width_blocks = ceildiv(ceildiv(width, tile.columns), tile.width) if tile.width else 1
     return Grid(tiles, channel_blocks, row_blocks, width_blocks, n * channel_blocks * row_blocks * width_blocks)
 
 
@@ -120,7 +120,7 @@ def cycles(spec: Conv2d, vectors: int, columns: int, machine: Machine) -> float:
         return full * tile(columns, deep) + (tile(rest, deep) if rest else 0.0)
 
     full, rest = divmod(outputs, vectors * machine.vector)
-    return full * row(vectors) + (row(-(-rest // machine.vector)) if rest else 0.0)
+    return full * row(vectors) + (row(ceildiv(rest, machine.vector)) if rest else 0.0)
 
 
 def register_tiles(spec: Conv2d, machine: Machine, most: int = 3) -> list[Pair]:
@@ -154,8 +154,8 @@ def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Literal["ohw", "
     """Choose blocks that give about `wanted` items, along channels first for "ohw", along pixels first for "hwo"."""
     vectors, columns = pair
     n, height, width, _ = spec.out.shape
-    tiles = -(-spec.group_channels[1] // (vectors * machine.vector)) * spec.groups
-    column_tiles = -(-width // columns)
+    tiles = ceildiv(spec.group_channels[1], vectors * machine.vector) * spec.groups
+    column_tiles = ceildiv(width, columns)
     free = not spec.clipped_columns
     pixel_blocks = n * height * (column_tiles if free else 1)
     if order == "ohw":
@@ -164,8 +164,8 @@ def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Literal["ohw", "
     else:
         pixels = min(pixel_blocks, wanted)
         channel_blocks = min(tiles, max(1, wanted // pixels))
-    channels = -(-tiles // channel_blocks)
+    channels = ceildiv(tiles, channel_blocks)
     rows = -(-height // max(1, min(height, pixels // n)))
-    across = max(1, pixels // (n * -(-height // rows)))
-    wide = -(-column_tiles // across) if free and across > 1 else 0
+    across = max(1, pixels // (n * ceildiv(height, rows)))
+    wide = ceildiv(column_tiles, across) if free and across > 1 else 0
     return ConvTile(vectors, columns, rows, wide, channels, order)

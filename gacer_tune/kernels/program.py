@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from gacer_tune.kernels.tensor import Tensor
@@ -35,4 +35,7 @@ class Program:
     """
 
     steps: tuple[Step, ...] = ()
-    operands: tuple[Tensor, ...] = field(default=())
+    operands: tuple[Tensor, ...] = ()
+
+
+NOTHING = Program()

@@ -1,4 +1,4 @@
-"""Shapes and strides of a kernel's operands: every operand is a strided view, so a transpose or a slice costs nothing."""
+"""Operands of kernels are strided views, so a transpose, a slice or a broadcast costs nothing."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= extent
     return tuple(reversed(strides))
+
+
+def ceildiv(a: int, b: int) -> int:
+    return -(-a // b)
 
 
 def dense(shape: tuple[int, ...], dtype: str = "float32") -> Tensor:

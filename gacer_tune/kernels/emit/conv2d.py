@@ -12,6 +12,7 @@ from tvm.script.ir_builder import tirx as T
 from gacer_tune.kernels.conv2d import Conv2d, ConvTile, grid
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
 FEW_CHANNELS = 4  # a reduction over so few channels is unrolled
@@ -73,14 +74,14 @@ class _Emitter:
         _, outputs = self.spec.group_channels
         vector, tiles = self.machine.vector, self.grid.tiles
         size = self.tile.vectors * vector
-        blocks_of_group, blocks_of_tile = -(-outputs // self.machine.pack), -(-self.tile.vectors // 2)
+        blocks_of_group, blocks_of_tile = ceildiv(outputs, self.machine.pack), ceildiv(self.tile.vectors, 2)
         rest = outputs - (tiles - 1) * size
         with loop(_part(tiles * self.spec.groups, self.tile.channels, block, self.grid.channel_blocks)) as step:
             number = block * self.tile.channels + step
             group, tile = (0, number) if self.spec.groups == 1 else (number // tiles, number % tiles)
             first = group * blocks_of_group + tile * blocks_of_tile
             full = Channels(group, tile * size, first, self.tile.vectors, size)
-            last = Channels(group, tile * size, first, -(-rest // vector), rest)
+            last = Channels(group, tile * size, first, ceildiv(rest, vector), rest)
             if rest == size:
                 body(full)
             elif tiles == 1:

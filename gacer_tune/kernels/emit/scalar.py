@@ -190,7 +190,7 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "and": tirx.And,
     "or": tirx.Or,
     "not": tirx.Not,
-    "where": lambda c, x, y: tirx.Select(c, x, y),
+    "where": tirx.Select,
     "cast": lambda x: x,
 }
 
