@@ -65,7 +65,7 @@ def copy(source: Tensor, out: Tensor) -> Map:
 
 
 def fill(out: Tensor, value: float) -> Map:
-    return mapping(out, Program((Step("identity", (Arg("const", value=value),), out.dtype),)))
+    return mapping(out, Program((Step("identity", (Arg("const", value=value, dtype=out.dtype),), out.dtype),)))
 
 
 def items(spec: Map, tile: MapTile, machine: Machine) -> int:  # noqa: ARG001 - the same for every rule

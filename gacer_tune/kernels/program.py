@@ -10,11 +10,15 @@ from gacer_tune.kernels.tensor import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """kind `acc`: the value handed in; `step`: result of an earlier step; `operand`: an element of an operand."""
+    """kind `acc`: the value handed in; `step`: result of an earlier step; `operand`: an element of an operand.
+
+    `value` and `dtype` are those of a `const`.
+    """
 
     kind: Literal["acc", "step", "operand", "const"]
     index: int = 0
     value: float = 0.0
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,19 +66,18 @@ class Function:
         """Run the program on a value at an index; its operands are the function's operands from `first` on."""
         results: list[Expr] = []
 
-        def argument(arg: Arg, dtype: str) -> Expr:
+        def argument(arg: Arg) -> Expr:
             if arg.kind == "acc":
                 return value
             if arg.kind == "step":
                 return results[arg.index]
             if arg.kind == "operand":
                 return self.load(first + arg.index, index, width)
-            constant = tirx.const(arg.value if dtype.startswith("float") else int(arg.value), dtype)
+            constant = tirx.const(arg.value if arg.dtype.startswith("float") else int(arg.value), arg.dtype)
             return constant if width == 1 else T.broadcast(constant, width)
 
         for step in program.steps:
-            kinds = [scalar.element(argument(a, "float32")) for a in step.args if a.kind != "const"] or [step.dtype]
-            results.append(scalar.apply(step.fn, [argument(a, kinds[-1]) for a in step.args], step.dtype, step.params))
+            results.append(scalar.apply(step.fn, [argument(a) for a in step.args], step.dtype, step.params))
         return results[-1] if results else value
 
 

@@ -1,0 +1,30 @@
+"""Links compiled kernels and the interpreter into one shared library that TVM's runtime loads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from gacer_tune.errors import UserError
+from gacer_tune.executor.interpreter import interpreter
+from gacer_tune.kernels.machine import Machine
+
+
+def link(functions: Sequence[tuple[str, int]], objects: Sequence[Path], machine: Machine, out: Path) -> None:
+    """Write the library. functions: (symbol, number of operands); rows of a plan name them by position.
+
+    Raises UserError when there is no C compiler to link with.
+    """
+    compiler = next(
+        (c for c in (os.environ.get("CXX"), "g++", "clang++", "c++", "gcc", "cc") if c and shutil.which(c)), None
+    )
+    if compiler is None:
+        raise UserError("no C++ compiler found to link with: install g++ or clang++, or set CXX")
+    module = interpreter(functions, machine)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "kernels.rsp"
+        archive.write_text("\n".join(f'"{path}"' for path in objects))
+        module.export_library(str(out), cc=compiler, addons=None, options=[f"@{archive}", "-lm"])

@@ -1,0 +1,112 @@
+"""A compiled module in this process: its memory, and plans that run in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm_ffi
+from numpy.typing import NDArray
+
+from gacer_tune.executor import threads
+from gacer_tune.executor.table import COUNTER_STRIDE, Table, tabulate
+from gacer_tune.ir.plan import Memory, Plan
+from gacer_tune.ir.workload import Port, Workload
+
+ALIGNMENT = 64
+SLACK = 256  # bytes after the last buffer that kernels may read (never write) beyond the end of a row
+EPOCH = 1 << 32  # counters advance by this from run to run: more than the rows of any lane
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A plan whose tables are ready to be handed to the interpreter."""
+
+    plan: Plan
+    table: Table
+    tensors: tuple[Any, ...]
+    times: NDArray[np.int64]  # (rows, 2): cycle counter when each row began and ended, of the last run
+
+
+class Session:
+    """Not for several threads at once: a run holds a lock."""
+
+    def __init__(
+        self, module: Path, workload: Workload, memory: Memory, functions: Sequence[str], cpus: Sequence[int]
+    ) -> None:
+        threads.load_runtime()
+        self.workload, self.memory, self.cpus = workload, memory, tuple(cpus)
+        self._run = tvm_ffi.load_module(str(module))["run"]
+        self._functions = {name: number for number, name in enumerate(functions)}
+        self.bytes = aligned(memory.nbytes + SLACK, np.uint8)
+        self._counters = aligned(COUNTER_STRIDE * (len(self.cpus) + 1), np.int64)
+        self._shared = tuple(tvm_ffi.from_dlpack(block) for block in (self.bytes, self._counters))
+        self._epoch = 0
+        self._lock = threading.Lock()
+
+    def place_weights(self, weights: Iterable[tuple[str, Array]]) -> None:
+        """Copy weights, by content, to their places. KeyError when one belongs to no buffer."""
+        places = {
+            buffer.content: self.memory.offsets[t][b]
+            for t, tenant in enumerate(self.workload.tenants)
+            for b, buffer in enumerate(tenant.buffers)
+            if buffer.kind == "weight"
+        }
+        for content, array in weights:
+            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            self.bytes[places[content] : places[content] + data.nbytes] = data
+
+    def port(self, tenant: int, port: Port) -> Array:
+        """The memory of an input or output, as an array of its shape."""
+        start = self.memory.offsets[tenant][port.buffer]
+        nbytes = int(np.prod(port.shape, dtype=np.int64)) * np.dtype(port.dtype).itemsize
+        return self.bytes[start : start + nbytes].view(port.dtype).reshape(port.shape)
+
+    def poison(self) -> None:
+        """Make everything but weights and inputs NaN, so that a value nobody computed cannot pass for an old one."""
+        kept = [(t, port, self.port(t, port).copy()) for t, m in enumerate(self.workload.tenants) for port in m.inputs]
+        self.bytes[self.memory.weights_nbytes :] = 0xFF
+        for tenant, port, array in kept:
+            self.port(tenant, port)[...] = array
+
+    def load(self, plan: Plan) -> Loaded:
+        """Raises UserError for more lanes than CPUs, KeyError for a function that the module lacks."""
+        threads.require_lanes(len(plan.lanes), self.cpus)
+        table = tabulate(self.workload, plan, self._functions)
+        times = aligned(max(1, 2 * len(table.rows)), np.int64)
+        parts = [_filled(part) for part in (table.rows, table.operands, table.waits, table.starts)]
+        tensors = tuple(tvm_ffi.from_dlpack(part) for part in (*parts, times))
+        return Loaded(plan, table, tensors, times[: 2 * len(table.rows)].reshape(-1, 2))
+
+    def run(self, loaded: Loaded) -> None:
+        """Carry out the plan once, on the CPUs of this session."""
+        with self._lock:
+            threads.configure(self.cpus)
+            with threads.pinned(self.cpus[0]):
+                self._launch(loaded)
+
+    def _launch(self, loaded: Loaded) -> None:
+        rows, operands, waits, starts, times = loaded.tensors
+        memory, counters = self._shared
+        self._epoch += EPOCH
+        self._run(memory, rows, operands, waits, starts, counters, times, self._epoch, loaded.table.lanes)
+
+
+def aligned(count: int, dtype: Any) -> Array:
+    """Zeros, 64-byte aligned."""
+    nbytes = count * np.dtype(dtype).itemsize
+    block = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + nbytes].view(dtype)
+
+
+def _filled(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    block = aligned(max(1, values.size), np.int64)
+    block[: values.size] = values.reshape(-1)
+    return block

@@ -1,0 +1,97 @@
+"""Worker threads: TVM's runtime without the rest of TVM, its pool set to one pinned thread for each lane."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import tvm_ffi
+
+from gacer_tune.errors import UserError
+
+_configured = threading.local()
+
+
+@cache
+def load_runtime() -> None:
+    """Load TVM's runtime library (3 MB) into the process; `import tvm` would bring its compiler (250 MB) too."""
+    found = find_spec("tvm")
+    if found is None or found.origin is None:
+        raise UserError("TVM's runtime is not installed: pip install apache-tvm==0.27.0.post1")
+    library = Path(found.origin).parent / "lib" / "libtvm_runtime.so"
+    if not library.exists():
+        library = next(Path(found.origin).parent.rglob("libtvm_runtime.so"))
+    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+
+
+def allowed_cpus() -> tuple[int, ...]:
+    """CPUs this process may use, one thread of each core first."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return tuple(sorted(cpus, key=lambda cpu: (_sibling_rank(cpu, cpus), cpu)))
+
+
+def _sibling_rank(cpu: int, cpus: Sequence[int]) -> int:
+    """How many allowed hardware threads of the same core come before this one."""
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    if not path.exists():
+        return 0
+    siblings: set[int] = set()
+    for part in path.read_text().strip().split(","):
+        first, _, last = part.partition("-")
+        siblings.update(range(int(first), int(last or first) + 1))
+    return sum(1 for other in cpus if other in siblings and other < cpu)
+
+
+def require_lanes(lanes: int, cpus: Sequence[int]) -> None:
+    """Refuse more lanes than cores: a lane without a core of its own could wait for ever."""
+    if lanes < 1:
+        raise UserError(f"lanes: {lanes}, at least 1")
+    if lanes > len(cpus):
+        raise UserError(f"lanes: {lanes}, this process may use {len(cpus)} cores ({_listed(cpus)})")
+
+
+def _listed(cpus: Sequence[int]) -> str:
+    return ", ".join(map(str, sorted(cpus)))
+
+
+def configure(cpus: Sequence[int]) -> None:
+    """Give the calling thread a pool with one worker pinned to each of cpus; it runs the first lane itself.
+
+    TVM keeps a pool for each calling thread, so this is done once for each of them. The calling thread's own affinity
+    is left as it was.
+    """
+    wanted = tuple(cpus)
+    if getattr(_configured, "cpus", None) == wanted:
+        return
+    before = os.sched_getaffinity(0)
+    try:
+        function("runtime.config_threadpool")(-2, len(wanted), [str(cpu) for cpu in wanted])
+    finally:
+        os.sched_setaffinity(0, before)
+    workers = int(function("runtime.NumThreads")())
+    if workers < len(wanted):
+        raise UserError(f"lanes: {len(wanted)}, TVM's runtime gives this thread {workers} workers")
+    _configured.cpus = wanted
+
+
+@contextmanager
+def pinned(cpu: int) -> Iterator[None]:
+    """Keep the calling thread on one CPU for as long as it is inside."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, (cpu,))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def function(name: str) -> Any:
+    load_runtime()
+    return tvm_ffi.get_global_func(name)

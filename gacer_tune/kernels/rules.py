@@ -1,0 +1,77 @@
+"""The rules by name: what a kernel computes (its spec) says which rule it belongs to, and the rule knows the variants."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Protocol
+
+from gacer_tune.ir.workload import canonical
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.tensor import Tensor
+
+# Raise this whenever an emitter changes what it emits: compiled kernels are cached under it.
+EMITTER_VERSION = 1
+
+Tile = Any
+
+
+class Spec(Protocol):
+    """What a kernel computes. A frozen dataclass of plain values, so that equal kernels have equal names."""
+
+    @property
+    def out(self) -> Tensor: ...
+
+    @property
+    def flops(self) -> int: ...
+
+    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:
+        """Operands in the order of the function's parameters; the last one is written."""
+        ...
+
+
+def rule(spec: Spec) -> str:
+    """Name of the rule: the last part of the module that defines the spec."""
+    return type(spec).__module__.rpartition(".")[2]
+
+
+def module(spec: Spec) -> ModuleType:
+    return import_module(type(spec).__module__)
+
+
+def candidates(spec: Spec, machine: Machine) -> Sequence[Tile]:
+    """Variants worth measuring, most promising first; never empty."""
+    found: Sequence[Tile] = module(spec).candidates(spec, machine)
+    return found
+
+
+def items(spec: Spec, tile: Tile, machine: Machine) -> int:
+    return int(module(spec).items(spec, tile, machine))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What one compiled function is made from."""
+
+    spec: Spec
+    tile: Tile
+    machine: Machine
+
+    @property
+    def name(self) -> str:
+        """Symbol of the function: its rule and a digest of all that its code depends on."""
+        parts = [EMITTER_VERSION, rule(self.spec), asdict(self.spec), asdict(self.tile), asdict(self.machine)]  # type: ignore[call-overload]
+        return f"gt_{rule(self.spec)}_{hashlib.sha256(canonical(parts).encode()).hexdigest()[:20]}"
+
+    def emit(self) -> Any:
+        """The function as TensorIR (imports tvm)."""
+        return import_module(f"gacer_tune.kernels.emit.{rule(self.spec)}").emit(
+            self.spec, self.tile, self.machine, self.name
+        )
+
+
+def nbytes(spec: Spec, machine: Machine) -> int:
+    return sum(tensor.nbytes for tensor in spec.tensors(machine))

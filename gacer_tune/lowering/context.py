@@ -1,0 +1,177 @@
+"""A tenant under construction: buffers, packed weights, ops, and where every value lies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gacer_tune.ir.workload import Buffer, BufferKind, Operand
+from gacer_tune.kernels import mapping
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.program import Arg, Program, Step
+from gacer_tune.kernels.rules import Spec
+from gacer_tune.kernels.tensor import NBYTES, Tensor, contiguous
+from gacer_tune.lowering import elementwise
+from gacer_tune.lowering.fusion import Group
+from gacer_tune.lowering.graph import Array, Graph
+from gacer_tune.lowering.view import View, memory_order, ordered
+
+CHANNELS_LAST = (0, 2, 3, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredKernel:
+    """A kernel before its variants are chosen: what it computes, and its operands in parameter order."""
+
+    spec: Spec
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredOp:
+    name: str
+    kind: str
+    kernels: tuple[LoweredKernel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """What happens to an anchor's value before it is stored; operands are views with the anchor's logical shape."""
+
+    steps: tuple[Step, ...] = ()
+    operands: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a value may be made in place: part of a later concatenation."""
+
+    parent: str
+    axis: int
+    start: int
+
+
+@dataclass
+class Lowering:
+    """Mutable while a model is lowered; `lower_model` turns it into values."""
+
+    graph: Graph
+    machine: Machine
+    slots: dict[str, Slot] = field(default_factory=dict)
+    buffers: list[Buffer] = field(default_factory=list)
+    weights: dict[int, Array] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
+    ops: list[LoweredOp] = field(default_factory=list)
+    _contents: dict[str, View] = field(default_factory=dict)
+
+    def buffer(self, name: str, kind: BufferKind, nbytes: int, content: str = "") -> int:
+        self.buffers.append(Buffer(name, max(nbytes, 1), kind, content))
+        return len(self.buffers) - 1
+
+    def weight(self, name: str, array: Array) -> View:
+        """Return where a constant lies; equal constants lie in one place."""
+        array = np.ascontiguousarray(array)
+        dtype = str(array.dtype)
+        if dtype not in NBYTES:
+            raise TypeError(f"{name}: constant of type {dtype}")
+        content = hashlib.sha256(f"{dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
+        if content not in self._contents:
+            number = self.buffer(name, "weight", array.nbytes, content)
+            self.weights[number] = array
+            self._contents[content] = View(number, 0, Tensor(array.shape, contiguous(array.shape), dtype))
+        return self._contents[content]
+
+    def view(self, name: str) -> View:
+        """Where a value lies; constants are placed when they are first asked for."""
+        if name not in self.views:
+            self.views[name] = self.weight(name, self.graph.constants[name])
+        return self.views[name]
+
+    def fresh(self, name: str, shape: tuple[int, ...], dtype: str, order: tuple[int, ...] | None = None) -> View:
+        """A new value that belongs to no name of the graph."""
+        strides = ordered(shape, order or tuple(range(len(shape))))
+        tensor = Tensor(shape, strides, dtype)
+        return View(self.buffer(name, "value", tensor.size * NBYTES[dtype]), 0, tensor)
+
+    def output(self, name: str, order: tuple[int, ...]) -> View:
+        """Place for the graph's value `name`, its axes in memory order `order`, inside a concatenation where it fits."""
+        if name in self.views:
+            return self.views[name]
+        shape, dtype = self.graph.shapes[name], self.graph.dtypes[name]
+        slot = self.slots.get(name)
+        if slot is not None:
+            parent = self.output(slot.parent, order)
+            if parent.strides == ordered(parent.shape, memory_order(parent)) or slot.parent in self.slots:
+                inside = parent.slice(slot.axis, slot.start, shape[slot.axis])
+                if _same_order(inside, ordered(shape, order)):
+                    self.views[name] = inside
+                    return inside
+        tensor = Tensor(shape, ordered(shape, order), dtype)
+        kind: BufferKind = "output" if name in self.graph.outputs and tensor.dense else "value"
+        self.views[name] = View(self.buffer(name, kind, tensor.size * NBYTES[dtype]), 0, tensor)
+        return self.views[name]
+
+    def emit(self, name: str, kind: str, kernels: Sequence[LoweredKernel]) -> None:
+        self.ops.append(LoweredOp(name, kind, tuple(kernels)))
+
+    def kernel(self, spec: Spec, reads: Sequence[View], out: View) -> LoweredKernel:
+        """The kernel with its operands; reads in parameter order, the output last."""
+        operands = [Operand(v.buffer, False, v.offset * NBYTES[v.dtype]) for v in reads]
+        return LoweredKernel(spec, (*operands, Operand(out.buffer, True, out.offset * NBYTES[out.dtype])))
+
+    def copy(self, source: View, out: View) -> LoweredKernel:
+        return self.kernel(mapping.copy(source.tensor, out.tensor), [source], out)
+
+    def materialize(self, name: str, source: View, order: tuple[int, ...] | None = None) -> View:
+        """Copy a view to memory of its own, dense in the given order of axes."""
+        out = self.fresh(f"{name}.copy", source.shape, source.dtype, order)
+        self.emit(f"{name}.copy", "copy", [self.copy(source, out)])
+        return out
+
+    def epilogue(self, group: Group, bias: View | None = None) -> Epilogue:
+        """Steps for all nodes of the group after its anchor (or all of them where there is no anchor)."""
+        steps: list[Step] = []
+        operands: list[View] = []
+        anchor = self.graph.nodes[group.first]
+        shape = self.graph.shapes[anchor.outputs[0]]
+        results: dict[str, Arg] = {}
+        rest = group.nodes
+        if anchor.op not in elementwise.ELEMENTWISE:
+            results[anchor.outputs[0]], rest = Arg("acc"), group.nodes[1:]
+            if bias is not None:
+                steps.append(Step("add", (Arg("acc"), Arg("operand", 0))))
+                operands.append(bias.broadcast(shape))
+                results[anchor.outputs[0]] = Arg("step", 0)
+
+        def argument(name: str) -> Arg:
+            if name in results:
+                return results[name]
+            constant = self.graph.constants.get(name)
+            if constant is not None and constant.size == 1:
+                return Arg("const", value=float(constant.reshape(-1)[0]), dtype=str(constant.dtype))
+            view = self.view(name).broadcast(shape)
+            if view not in operands:
+                operands.append(view)
+            return Arg("operand", operands.index(view))
+
+        for number in rest:
+            node = self.graph.nodes[number]
+            args = [argument(name) for name in elementwise.operands_of(node)]
+            steps += elementwise.steps(self.graph, node, args, len(steps))
+            results[node.outputs[0]] = Arg("step", len(steps) - 1)
+        return Epilogue(tuple(steps), tuple(operands))
+
+
+def program(epilogue: Epilogue, operands: Sequence[View]) -> Program:
+    """The epilogue's program once its operands have been brought into the shape of the kernel's output."""
+    return Program(epilogue.steps, tuple(view.tensor for view in operands))
+
+
+def _same_order(view: View, strides: tuple[int, ...]) -> bool:
+    """True when the axes of the view lie in memory in the order that dense strides ask for."""
+    wanted = sorted((s, a) for a, (s, n) in enumerate(zip(strides, view.shape, strict=True)) if n > 1)
+    real = sorted((s, a) for a, (s, n) in enumerate(zip(view.strides, view.shape, strict=True)) if n > 1)
+    return [a for _, a in wanted] == [a for _, a in real] and (not real or real[0][0] == 1)

@@ -1,0 +1,90 @@
+"""Which ONNX operators are elementwise, and the steps each becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gacer_tune.errors import UserError
+from gacer_tune.kernels.program import Arg, Step
+from gacer_tune.lowering.graph import Graph, Node
+
+Params = Callable[[Graph, Node], tuple[float, ...]]
+
+
+def _numbers(**defaults: float) -> Params:
+    return lambda _, node: tuple(float(node.attributes.get(name, value)) for name, value in defaults.items())
+
+
+def _clip(graph: Graph, node: Node) -> tuple[float, ...]:
+    ends = []
+    for index, (name, default) in enumerate((("min", -3.4e38), ("max", 3.4e38)), start=1):
+        given = node.attributes.get(name)
+        if given is None and node.given(index):
+            given = graph.constant(node, index).reshape(-1)[0]
+        ends.append(float(default if given is None else given))
+    return ends[0], ends[1]
+
+
+def _none(_graph: Graph, _node: Node) -> tuple[float, ...]:
+    return ()
+
+
+_SAME = (
+    "Add Sub Mul Div Neg Abs Sqrt Reciprocal Exp Log Sin Cos Floor Ceil Round Sign Relu Sigmoid Tanh Erf Softplus "
+    "Softsign Equal Less Greater And Or Not Where Cast Identity Mod Max Min"
+)
+# operator: (function, parameters)
+UNIFORM: dict[str, tuple[str, Params]] = {
+    **{op: (op.lower(), _none) for op in _SAME.split()},
+    "LessOrEqual": ("less_equal", _none),
+    "GreaterOrEqual": ("greater_equal", _none),
+    "PRelu": ("prelu", _none),
+    "LeakyRelu": ("leaky_relu", _numbers(alpha=0.01)),
+    "Elu": ("elu", _numbers(alpha=1.0)),
+    "Selu": ("elu", _numbers(alpha=1.67326319, gamma=1.05070102)),
+    "HardSigmoid": ("hard_sigmoid", _numbers(alpha=0.2, beta=0.5)),
+    "gacer.Silu": ("silu", _none),
+    "gacer.HardSwish": ("hard_swish", _none),
+    "Clip": ("clip", _clip),
+}
+VARIADIC = frozenset({"Max", "Min"})
+ELEMENTWISE = frozenset({*UNIFORM, "gacer.Gelu", "Pow"})
+
+
+def steps(graph: Graph, node: Node, args: list[Arg], done: int) -> list[Step]:
+    """Steps that compute the node's output from args; `done` steps stand before them."""
+    dtype = graph.dtypes[node.outputs[0]]
+    if node.op == "gacer.Gelu":
+        exact = node.attributes.get("approximate", "none") == "none"
+        return [Step("gelu" if exact else "gelu_tanh", (args[0],), dtype)]
+    if node.op == "Pow":
+        return [_power(graph, node, args, dtype)]
+    if node.op == "Mod" and node.attributes.get("fmod", 0):
+        raise UserError(f"{node.name}: Mod with fmod=1 is not supported")
+    fn, params = UNIFORM[node.op]
+    if node.op in VARIADIC:
+        return _chain(fn, args, dtype, done)
+    kept = args[:1] if node.op == "Clip" else args
+    return [Step(fn, tuple(kept), dtype, tuple(float(p) for p in params(graph, node)))]
+
+
+def _power(graph: Graph, node: Node, args: list[Arg], dtype: str) -> Step:
+    exponent = graph.constants.get(node.inputs[1])
+    if exponent is not None and exponent.size == 1:
+        return Step("power", (args[0],), dtype, (float(exponent.reshape(-1)[0]),))
+    return Step("pow", tuple(args), dtype)
+
+
+def _chain(fn: str, args: list[Arg], dtype: str, done: int) -> list[Step]:
+    if len(args) == 1:
+        return [Step("identity", (args[0],), dtype)]
+    found = [Step(fn, (args[0], args[1]), dtype)]
+    for arg in args[2:]:
+        found.append(Step(fn, (Arg("step", done + len(found) - 1), arg), dtype))
+    return found
+
+
+def operands_of(node: Node) -> tuple[str, ...]:
+    """Names of the inputs that are elements (limits and exponents that are parameters left out)."""
+    kept = node.inputs[:1] if node.op == "Clip" else node.inputs
+    return tuple(name for name in kept if name)
