@@ -1,0 +1,129 @@
+"""Batched product of two matrices that are both computed at run time (attention, feature interaction).
+
+A work item is a block of rows and columns of one product. Its register tiles keep `rows` x `vectors` accumulators over
+the whole reduction, in order, so that every variant gives the same bits. A tile either reads the right matrix where it
+is or first packs the columns it needs, side by side, into scratch: necessary where they are not neighbours in memory
+(a transposed key matrix), worth it where rows of the right matrix lie far apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gacer_tune.kernels.blocks import FEW, MANY, block_size, ceildiv
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMatmul:
+    """left (batch..., m, k), right (batch..., k, n), out (batch..., m, n), float32, all of one rank.
+
+    left and right have the batch axes of out: one they lack has stride 0.
+    """
+
+    left: Tensor
+    right: Tensor
+    out: Tensor
+    program: Program = field(default=Program())
+
+    @property
+    def extents(self) -> tuple[int, int, int, int]:
+        """Number of products, m, n, k."""
+        m, n = self.out.shape[-2:]
+        return self.out.size // (m * n), m, n, self.left.shape[-1]
+
+    @property
+    def flops(self) -> int:
+        batch, m, n, k = self.extents
+        return 2 * batch * m * n * k
+
+    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+        """Operands in the order of the function's parameters; the last one is written."""
+        return self.left, self.right, *self.program.operands, self.out
+
+
+@dataclass(frozen=True, slots=True)
+class BmmTile:
+    """rows x vectors accumulators; an item has `high` tiles of rows and `wide` tiles of columns."""
+
+    vectors: int
+    rows: int
+    high: int
+    wide: int
+    packed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Numbers of column tiles, of row tiles (the last ones may be smaller), of blocks of each, and of items."""
+
+    wide: int
+    high: int
+    column_blocks: int
+    row_blocks: int
+    items: int
+
+
+def grid(spec: BatchMatmul, tile: BmmTile, machine: Machine) -> Grid:
+    batch, m, n, _ = spec.extents
+    wide, high = ceildiv(n, tile.vectors * machine.vector), ceildiv(m, tile.rows)
+    column_blocks, row_blocks = ceildiv(wide, tile.wide), ceildiv(high, tile.high)
+    return Grid(wide, high, column_blocks, row_blocks, batch * column_blocks * row_blocks)
+
+
+def items(spec: BatchMatmul, tile: BmmTile, machine: Machine) -> int:
+    return grid(spec, tile, machine).items
+
+
+def cycles(spec: BatchMatmul, vectors: int, rows: int, machine: Machine) -> float:
+    """Cycles per reduction step of one product: two multiply-adds or loads a cycle, a latency of four."""
+    _, m, n, _ = spec.extents
+
+    def tile(high: int, wide: int) -> float:
+        return max(wide * high / 2, (wide + high) / 2, 4.0)
+
+    def row(wide: int) -> float:
+        full, rest = divmod(m, rows)
+        return full * tile(rows, wide) + (tile(rest, wide) if rest else 0.0)
+
+    full, rest = divmod(n, vectors * machine.vector)
+    return full * row(vectors) + (row(ceildiv(rest, machine.vector)) if rest else 0.0)
+
+
+def register_tiles(spec: BatchMatmul, machine: Machine, most: int = 2) -> list[tuple[int, int]]:
+    """The (vectors, rows) pairs with the fewest modelled cycles that fit the registers, best first."""
+    _, m, n, _ = spec.extents
+    depths = [1] if n <= machine.vector else [2] if m > 2 else [2, 4, 8]
+    found = []
+    for vectors in depths:
+        if vectors > 2 and n < vectors * machine.vector:
+            continue
+        for rows in range(1, max(1, min((machine.registers - vectors - 1) // vectors, m)) + 1):
+            found.append((cycles(spec, vectors, rows, machine), -rows * vectors, vectors, rows))
+    best = min(found)[0]
+    return [(vectors, rows) for cost, _, vectors, rows in sorted(found) if cost <= 1.3 * best][:most]
+
+
+def candidates(spec: BatchMatmul, machine: Machine) -> list[BmmTile]:
+    """Variants worth measuring, most promising first."""
+    _, m, n, _ = spec.extents
+    far = spec.right.strides[-2] > 2 * n
+    packing = [True] if spec.right.strides[-1] != 1 else [True, False] if far and m > 16 else [False, True]
+    pairs = register_tiles(spec, machine)
+    wishes = [(pairs[0], FEW, packing[0]), (pairs[0], MANY, packing[0])]
+    wishes += [(pairs[0], FEW, packed) for packed in packing[1:] if m > 1]
+    wishes += [(pair, FEW, packing[0]) for pair in pairs[1:]]
+    return list(dict.fromkeys(_blocked(spec, machine, *wish) for wish in wishes))
+
+
+def _blocked(spec: BatchMatmul, machine: Machine, pair: tuple[int, int], wanted: int, packed: bool) -> BmmTile:
+    """Cut along columns first, so that an item seldom packs what another one has packed already."""
+    batch, m, n, _ = spec.extents
+    vectors, rows = pair
+    wide, high = ceildiv(n, vectors * machine.vector), ceildiv(m, rows)
+    blocks = ceildiv(wanted, batch)
+    across = block_size(wide, blocks)
+    down = block_size(high, blocks // ceildiv(wide, across))
+    return BmmTile(vectors, rows, down, across, packed)

@@ -1,0 +1,63 @@
+"""Loops that kernels share: over a block of an axis, over vectors with a narrower tail, over flattened axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.script.ir_builder import tirx as T
+
+from gacer_tune.kernels.emit.function import loop
+
+Expr = Any
+
+
+def part(total: int, size: int, block: Expr, blocks: int) -> Expr:
+    """Length of one of `blocks` blocks of `size` that cover `total`; past the end it is 0."""
+    if blocks == 1:
+        return min(size, total)
+    if size * blocks == total:
+        return size
+    return tirx.max(tirx.min(size, total - block * size), 0)
+
+
+def unravel(index: Expr, shape: Sequence[int]) -> tuple[Expr, ...]:
+    """Indices along the axes of a shape from one row-major index; for no axes at all: ()."""
+    if not shape:
+        return ()
+    found: list[Expr] = []
+    for extent in reversed(shape[1:]):
+        found.append(index % extent)
+        index = index // extent
+    return (index, *reversed(found))
+
+
+def run(first: Expr, width: int) -> Expr:
+    """Index of `width` neighbouring elements of a scratch buffer."""
+    return first if width == 1 else T.ramp(first, 1, width)
+
+
+def pieces(start: int, stop: int, vector: int) -> list[tuple[int, int]]:
+    """(first, width) of vectors that cover [start, stop) exactly: whole ones, then powers of two.
+
+    (0, 23, 8) -> [(0, 8), (8, 8), (16, 4), (20, 2), (22, 1)]
+    """
+    found = []
+    while start < stop:
+        width = min(vector, 1 << (stop - start).bit_length() - 1)
+        found.append((start, width))
+        start += width
+    return found
+
+
+def sweep(extent: int, vector: int, body: Callable[[Expr, int], None]) -> None:
+    """Run body(first, width) over [0, extent): a loop over whole vectors, then the pieces of the tail."""
+    whole = extent // vector
+    if whole == 1:
+        body(0, vector)
+    elif whole:
+        with loop(whole) as step:
+            body(step * vector, vector)
+    for first, width in pieces(whole * vector, extent, vector):
+        body(first, width)
