@@ -1,52 +1,80 @@
-"""Compiles kernels and runs them on arrays whose surroundings are watched."""
+"""Compiles kernels, runs them on arrays whose surroundings are watched, and draws random operands for them."""
 
 import ctypes
+import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gacer_tune.kernels.emit.compile import object_code
 from gacer_tune.kernels.machine import MACHINES, Machine
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.program import Arg, Program, Step
+from gacer_tune.kernels.tensor import Tensor, dense
 
 Array = NDArray[Any]
 GUARD = 64  # elements before and after an operand
 
 
-def host() -> Machine:
-    """The widest machine of the table that this processor can run."""
-    flags = set(Path("/proc/cpuinfo").read_text().split())
-    if {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags:
-        return MACHINES["avx512"]
-    return MACHINES["avx2"] if {"avx2", "fma"} <= flags else MACHINES["x86-64"]
+def few(examples: int) -> settings:
+    """Settings for tests that compile (too slow to shrink): the same few examples each time.
+
+    KERNEL_EXAMPLES=20 in the environment asks for 20 times as many, new ones each time.
+    """
+    factor = int(os.environ.get("KERNEL_EXAMPLES", "0"))
+    return settings(
+        max_examples=examples * max(1, factor),
+        deadline=None,
+        derandomize=factor == 0,
+        database=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def machines() -> list[Machine]:
-    """Machines whose code this processor can run, each with another vector width."""
-    widest = host().vector
-    return [machine for machine in MACHINES.values() if machine.vector <= widest]
+    """Machines whose code this processor can run, widest vectors first."""
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    needs = {"avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"}, "avx2": {"avx2", "fma"}, "x86-64": set[str]()}
+    return [MACHINES[name] for name, wanted in needs.items() if wanted <= flags]
 
 
 class Operand:
-    """An array behind a strided view, with guards around what the view spans.
-
-    `array` is the view; elements that the view skips and the guards hold `fill`.
-    """
+    """An array behind a strided view: `array` is the view; what it skips and what lies around holds `fill`."""
 
     def __init__(self, tensor: Tensor, fill: float = 0.0) -> None:
         dtype = np.dtype(tensor.dtype)
-        self.memory = np.full(tensor.span + 2 * GUARD, fill, dtype)
-        strides = [stride * dtype.itemsize for stride in tensor.strides]
-        self.array = np.lib.stride_tricks.as_strided(self.memory[GUARD:], tensor.shape, strides)
+        self.fill = np.array(fill).astype(dtype) if dtype.kind == "f" else np.array(77).astype(dtype)
+        self.tensor, self.memory = tensor, np.full(tensor.span + 2 * GUARD, self.fill, dtype)
+        self.array = self._view(self.memory)
+
+    def _view(self, memory: Array) -> Array:
+        strides = [stride * memory.itemsize for stride in self.tensor.strides]
+        return np.lib.stride_tricks.as_strided(memory[GUARD:], self.tensor.shape, strides)
 
     @property
     def address(self) -> int:
         return int(self.memory.ctypes.data) + GUARD * self.memory.itemsize
+
+    def untouched(self) -> bool:
+        """True when all that does not belong to the view still holds the fill."""
+        inside = np.zeros(self.memory.shape, np.bool_)
+        self._view(inside)[...] = True
+        return np.array_equal(self.memory[~inside], np.full((~inside).sum(), self.fill), equal_nan=True)
+
+
+def operand(tensor: Tensor, values: Array, fill: float = np.nan) -> Operand:
+    found = Operand(tensor, fill)
+    found.array[...] = values
+    return found
 
 
 def compiled(function: Any, machine: Machine, name: str) -> Any:
@@ -59,4 +87,114 @@ def compiled(function: Any, machine: Machine, name: str) -> Any:
 
 
 def call(kernel: Any, operands: Sequence[Operand], lo: int, hi: int) -> None:
-    kernel(*(ctypes.c_void_p(operand.address) for operand in operands), lo, hi)
+    kernel(*(ctypes.c_void_p(found.address) for found in operands), lo, hi)
+
+
+def bits(array: Array) -> bytes:
+    return array.tobytes()
+
+
+def rule_of(spec: Any) -> tuple[Any, Any]:
+    """The module of the rule and the one that emits it."""
+    name = type(spec).__module__
+    return import_module(name), import_module(name.replace(".kernels.", ".kernels.emit."))
+
+
+def variants(spec: Any, machine: Machine) -> list[tuple[Any, int, Any]]:
+    """Tile, number of work items and compiled kernel of each candidate."""
+    rule, emitter = rule_of(spec)
+    found = []
+    for tile in rule.candidates(spec, machine):
+        kernel = compiled(emitter.emit(spec, tile, machine, "kernel"), machine, "kernel")
+        found.append((tile, rule.items(spec, tile, machine), kernel))
+    return found
+
+
+def outputs(spec: Any, inputs: Sequence[Operand], machine: Machine, cut: float = 0.5) -> Array:
+    """What the kernel computes, the same bits for all variants however the work items are cut in two.
+
+    Nothing but the output is written, and all of it, whatever was there before.
+    """
+    before = [found.memory.copy() for found in inputs]
+    first: Array | None = None
+    for tile, items, kernel in variants(spec, machine):
+        assert items >= 1, tile
+        for parts in ((0, items), (0, round(cut * items), items)):
+            out = Operand(spec.out, np.nan)
+            for lo, hi in pairwise(parts):
+                call(kernel, [*inputs, out], lo, hi)
+            first = out.array.copy() if first is None else first
+            assert bits(out.array) == bits(first), f"{tile} in {parts}: other bits"
+            assert out.untouched(), f"{tile}: writes outside of its output"
+    for found, memory in zip(inputs, before, strict=True):
+        assert bits(found.memory) == bits(memory), "an input was written"
+    assert first is not None
+    return first
+
+
+def close(found: Array, expected: Array, tolerance: float = 1e-5) -> None:
+    """Largest difference relative to the largest value (at least 1e-3, for results that cancel to nothing)."""
+    assert found.shape == expected.shape
+    assert np.isfinite(found).all() == np.isfinite(expected).all()
+    error = np.abs(found.astype(np.float64) - expected).max() / max(np.abs(expected).max(), 1e-3)
+    assert error <= tolerance, f"error {error:.1e}"
+
+
+def normal(seed: int, shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+seeds = st.integers(0, 2**32 - 1)
+cuts = st.floats(0, 1)
+
+
+@st.composite
+def views(draw: st.DrawFn, shape: tuple[int, ...], dtype: str = "float32", *, last: bool = False) -> Tensor:
+    """A view of a shape: dense, or with axes in any order and gaps between them; last: the last axis has stride 1."""
+    if draw(st.booleans()):
+        return dense(shape, dtype)
+    order = draw(st.permutations(range(len(shape) - last))) + ([len(shape) - 1] if last else [])
+    strides, step = [0] * len(shape), 1
+    for place, axis in enumerate(reversed(order)):
+        strides[axis] = step
+        gap = 0 if last and place == 0 else draw(st.sampled_from((0, 0, 1, 3)))
+        step *= shape[axis] + gap
+    return Tensor(shape, tuple(strides), dtype)
+
+
+NUMPY: dict[str, Callable[..., Array]] = {
+    "add": np.add,
+    "mul": np.multiply,
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "abs": np.abs,
+}
+
+
+@st.composite
+def programs(draw: st.DrawFn, shape: tuple[int, ...]) -> Program:
+    """Nothing, a bias along the last axis and an activation, or a product with another result of the same shape."""
+    kind = draw(st.sampled_from(("none", "bias", "gate")))
+    if kind == "none":
+        return Program()
+    if kind == "bias":
+        bias = Tensor(shape, (*(0 for _ in shape[1:]), 1))
+        last = Step(draw(st.sampled_from(("relu", "abs"))), (Arg("step", 0),))
+        return Program((Step("add", (Arg("acc"), Arg("operand", 0))), last), (bias,))
+    gate = draw(views(shape))
+    steps = (Step("sigmoid", (Arg("acc"),)), Step("mul", (Arg("step", 0), Arg("operand", 0))))
+    return Program(steps, (gate,))
+
+
+def evaluated(program: Program, value: Array, operands: Sequence[Array]) -> Array:
+    """What the program makes of a value, in double precision."""
+    results = [np.asarray(value, np.float64)]
+    for step in program.steps:
+        known = {"acc": results[:1], "step": results[1:], "operand": operands}
+        results.append(NUMPY[step.fn](*(known[arg.kind][arg.index] for arg in step.args)))
+    return results[-1]
+
+
+def epilogue(program: Program, seed: int) -> list[Operand]:
+    """Random values for the operands of a program."""
+    return [operand(tensor, normal(seed + 1 + i, tensor.shape)) for i, tensor in enumerate(program.operands)]

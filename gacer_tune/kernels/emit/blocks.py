@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.emit.function import loop
+from gacer_tune.kernels.emit.function import loop, when
 
 Expr = Any
 
@@ -38,6 +38,12 @@ def run(first: Expr, width: int) -> Expr:
     return first if width == 1 else T.ramp(first, 1, width)
 
 
+def splat(value: float, width: int, dtype: str = "float32") -> Expr:
+    """A constant in `width` lanes."""
+    constant = tirx.const(value, dtype)
+    return constant if width == 1 else T.broadcast(constant, width)
+
+
 def pieces(start: int, stop: int, vector: int) -> list[tuple[int, int]]:
     """(first, width) of vectors that cover [start, stop) exactly: whole ones, then powers of two.
 
@@ -49,6 +55,33 @@ def pieces(start: int, stop: int, vector: int) -> list[tuple[int, int]]:
         found.append((start, width))
         start += width
     return found
+
+
+Parts = Sequence[tuple[int, int]]
+
+
+def tiles(
+    extent: int, size: int, vector: int, block: tuple[Expr, int, int], body: Callable[[Expr, Parts], None]
+) -> None:
+    """Run body(first, parts) for each tile of `size` elements in a block of them; the last tile may be smaller.
+
+    parts are (offset, width) of the vectors that cover the tile. block is (its number, tiles in it, number of blocks).
+    """
+    number, some, blocks = block
+    count = -(-extent // size)
+    last = extent - (count - 1) * size
+    with loop(part(count, some, number, blocks)) as step:
+        tile = number * some + step
+        if last == size:
+            body(tile * size, pieces(0, size, vector))
+        elif count == 1:
+            body(0, pieces(0, last, vector))
+        else:
+            when(
+                tile == count - 1,
+                lambda: body(tile * size, pieces(0, last, vector)),
+                lambda: body(tile * size, pieces(0, size, vector)),
+            )
 
 
 def sweep(extent: int, vector: int, body: Callable[[Expr, int], None]) -> None:
