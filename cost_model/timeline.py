@@ -1,0 +1,146 @@
+"""When each slice of a plan would run, by the measured times of its kernels: a discrete-event simulation.
+
+A lane runs its slices in order; a slice starts when what it waits for is done, a hand-over later. Its speed follows
+the lanes that are busy with it: `alone` when there is none, `shared` when all are, in proportion between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.ir.plan import Plan, Slice
+from gacer_tune.ir.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Start and end of slice i of lane l at [l][i], and the end of each tenant, in seconds from the start of the run.
+
+    A tenant without kernels ends at 0. `pointers` and `switch_s` (T_SW) are there for GACER's objective.
+    """
+
+    starts_s: tuple[tuple[float, ...], ...]
+    ends_s: tuple[tuple[float, ...], ...]
+    tenants_s: tuple[float, ...]
+    pointers: int
+    switch_s: float
+
+    @property
+    def makespan_s(self) -> float:
+        return max((row[-1] for row in self.ends_s if row), default=0.0)
+
+    @property
+    def busy_s(self) -> tuple[float, ...]:
+        """Seconds that each lane runs slices."""
+        return tuple(sum(ends) - sum(starts) for starts, ends in zip(self.starts_s, self.ends_s, strict=True))
+
+    @property
+    def residue_s(self) -> float:
+        """GACER's residue: lane-seconds of the pool that nobody uses before the end of the run."""
+        return len(self.ends_s) * self.makespan_s - sum(self.busy_s)
+
+    @property
+    def objective_s(self) -> float:
+        """GACER's objective in lane-seconds: residue + pointers x pool x T_SW."""
+        return self.residue_s + self.pointers * len(self.ends_s) * self.switch_s
+
+
+def simulate(workload: Workload, plan: Plan, profile: Profile) -> Timeline:
+    """Return the timeline of a plan.
+
+    Empty clusters leave no trace in a plan, so they count as no pointer. Raises ValueError where lanes wait for each
+    other in a circle, which no plan made by `lower` does.
+    """
+    run = _Run(workload, plan, profile)
+    run.finish_all()
+    tenants = [0.0] * len(workload.tenants)
+    clusters = set()
+    for lane, ends in zip(plan.lanes, run.ends, strict=True):
+        for piece, end in zip(lane, ends, strict=True):
+            clusters.add(piece.cluster)
+            tenants[piece.tenant] = max(tenants[piece.tenant], end)
+    starts, ends_s = tuple(map(tuple, run.starts)), tuple(map(tuple, run.ends))
+    return Timeline(starts, ends_s, tuple(tenants), max(len(clusters) - 1, 0), profile.handover_s)
+
+
+class _Run:
+    """The lanes at one moment. when[l]: the next event of lane l, the end of its slice or the start of the next."""
+
+    def __init__(self, workload: Workload, plan: Plan, profile: Profile) -> None:
+        self.lanes, self.profile = plan.lanes, profile
+        self.items = [[[v.items for v in k.variants] for k in tenant.kernels] for tenant in workload.tenants]
+        count = len(plan.lanes)
+        self.starts: list[list[float]] = [[] for _ in range(count)]
+        self.ends: list[list[float]] = [[] for _ in range(count)]
+        self.when = [self._ready(lane) for lane in range(count)]
+        self.alone, self.extra, self.total = [0.0] * count, [0.0] * count, [0.0] * count
+        self.running: list[int] = []
+        self.contention = 0.0
+
+    def finish_all(self) -> None:
+        when = self.when
+        now = min(when, default=inf)
+        while now < inf:
+            lane = when.index(now)
+            if len(self.starts[lane]) == len(self.ends[lane]):
+                self._start(lane, now)
+            else:
+                self._end(lane, now)
+            now = min(when)
+        if any(len(ends) < len(lane) for ends, lane in zip(self.ends, self.lanes, strict=True)):
+            raise ValueError("plan: lanes wait for each other in a circle")
+
+    def _start(self, lane: int, now: float) -> None:
+        self.starts[lane].append(now)
+        self.running.append(lane)
+        self._load(lane, now)
+        self._adapt(now)
+
+    def _end(self, lane: int, now: float) -> None:
+        self.ends[lane].append(now)
+        ready = self._ready(lane)
+        if ready <= now:  # the next slice follows at once: as many lanes are busy as before
+            self.starts[lane].append(now)
+            self._load(lane, now)
+        else:
+            self.when[lane] = ready
+            self.running.remove(lane)
+            self._adapt(now)
+        for other, waiting in enumerate(self.when):
+            if waiting == inf:
+                self.when[other] = self._ready(other)
+
+    def _load(self, lane: int, now: float) -> None:
+        """Take up the slice that has just started."""
+        piece: Slice = self.lanes[lane][len(self.ends[lane])]
+        tenant, kernel, variant = piece.tenant, piece.kernel, piece.variant
+        part = (piece.hi - piece.lo) / self.items[tenant][kernel][variant]
+        alone = self.profile.alone[tenant][kernel][variant]
+        self.alone[lane] = self.profile.launch_s + part * alone
+        self.extra[lane] = part * (self.profile.shared[tenant][kernel][variant] - alone)
+        self.total[lane] = self.alone[lane] + self.contention * self.extra[lane]
+        self.when[lane] = now + self.total[lane]
+
+    def _adapt(self, now: float) -> None:
+        """Stretch or shrink what is left of the running slices: another number of lanes is busy."""
+        self.contention = max(len(self.running) - 1, 0) / max(len(self.lanes) - 1, 1)
+        for lane in self.running:
+            total = self.alone[lane] + self.contention * self.extra[lane]
+            if self.total[lane] > 0:
+                self.when[lane] = now + (self.when[lane] - now) * total / self.total[lane]
+            self.total[lane] = total
+
+    def _ready(self, lane: int) -> float:
+        """When the next slice of a lane that runs nothing can start; infinity while a wait is not over."""
+        done = len(self.ends[lane])
+        if done == len(self.lanes[lane]):
+            return inf
+        at = self.ends[lane][-1] if done else 0.0
+        for wait in self.lanes[lane][done].waits:
+            ends = self.ends[wait.lane]
+            if len(ends) < wait.count:
+                return inf
+            at = max(at, ends[wait.count - 1] + self.profile.handover_s)
+        return at
