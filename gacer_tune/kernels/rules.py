@@ -1,4 +1,4 @@
-"""The rules by name: what a kernel computes (its spec) says which rule it belongs to, and the rule knows the variants."""
+"""The rules by name: a kernel's spec says which rule it belongs to, and the rule knows the variants."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from gacer_tune.kernels.tensor import NBYTES, Tensor, contiguous
 from gacer_tune.lowering import elementwise
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph
-from gacer_tune.lowering.view import View, memory_order, ordered
+from gacer_tune.lowering.view import View, ordered
 
 CHANNELS_LAST = (0, 2, 3, 1)
 
@@ -97,18 +97,17 @@ class Lowering:
         return View(self.buffer(name, "value", tensor.size * NBYTES[dtype]), 0, tensor)
 
     def output(self, name: str, order: tuple[int, ...]) -> View:
-        """Place for the graph's value `name`, its axes in memory order `order`, inside a concatenation where it fits."""
+        """Place for the graph's value `name`, axes in memory order `order`; inside a concatenation where that fits."""
         if name in self.views:
             return self.views[name]
         shape, dtype = self.graph.shapes[name], self.graph.dtypes[name]
         slot = self.slots.get(name)
         if slot is not None:
             parent = self.output(slot.parent, order)
-            if parent.strides == ordered(parent.shape, memory_order(parent)) or slot.parent in self.slots:
-                inside = parent.slice(slot.axis, slot.start, shape[slot.axis])
-                if _same_order(inside, ordered(shape, order)):
-                    self.views[name] = inside
-                    return inside
+            inside = parent.slice(slot.axis, slot.start, shape[slot.axis])
+            if _same_order(inside, ordered(shape, order)):
+                self.views[name] = inside
+                return inside
         tensor = Tensor(shape, ordered(shape, order), dtype)
         kind: BufferKind = "output" if name in self.graph.outputs and tensor.dense else "value"
         self.views[name] = View(self.buffer(name, kind, tensor.size * NBYTES[dtype]), 0, tensor)

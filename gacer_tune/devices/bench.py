@@ -1,0 +1,174 @@
+"""Measures schedules in this process; what protects the search from bad candidates is one level up."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gacer_tune import inputs
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.executor.session import Loaded, Session
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.schedule import Schedule, sequential
+from gacer_tune.ir.workload import Workload
+from gacer_tune.search.trial import Failure, Timing
+
+WARM_UPS = 1
+PROFILE_RUNS = 3
+SEED = 0
+
+
+class Bench:
+    """A session with sample inputs, and the outputs that every schedule must reproduce bit by bit."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.workload = session, session.workload
+        for number, tenant in enumerate(self.workload.tenants):
+            for port in tenant.inputs:
+                session.port(number, port)[...] = inputs.sample(tenant, SEED)[port.name]
+        self.expected = self.digest(self.load(sequential(self.workload, 1)))
+        self.hertz = self._cycles_per_second()
+
+    def load(self, schedule: Schedule) -> Loaded:
+        return self.session.load(lower(self.workload, schedule, self.session.memory))
+
+    def digest(self, loaded: Loaded) -> str:
+        """Run once on poisoned memory and return the digest of all outputs."""
+        self.session.poison()
+        self.session.run(loaded)
+        found = hashlib.sha256()
+        for number, tenant in enumerate(self.workload.tenants):
+            for port in tenant.outputs:
+                found.update(np.ascontiguousarray(self.session.port(number, port)).data)
+        return found.hexdigest()
+
+    def outputs(self) -> dict[str, Any]:
+        """Outputs of the sequential plan for the sample inputs, by `tenant number/output`."""
+        self.digest(self.load(sequential(self.workload, 1)))
+        return {
+            f"{number}/{port.name}": self.session.port(number, port).copy()
+            for number, tenant in enumerate(self.workload.tenants)
+            for port in tenant.outputs
+        }
+
+    def seconds(self, loaded: Loaded) -> float:
+        begin = time.perf_counter()
+        self.session.run(loaded)
+        return time.perf_counter() - begin
+
+    def tenants_s(self, loaded: Loaded) -> list[float]:
+        """When each tenant was done in the last run, counted from the first row of the run."""
+        times = loaded.times
+        done = [0.0] * len(self.workload.tenants)
+        if not len(times):
+            return done
+        begin = int(times[:, 0].min())
+        for piece, end in zip(loaded.table.slices, times[:, 1], strict=True):
+            done[piece.tenant] = max(done[piece.tenant], (int(end) - begin) / self.hertz)
+        return done
+
+    def measure(self, schedule: Schedule, repeats: int) -> Timing | Failure:
+        loaded = self.load(schedule)
+        if self.digest(loaded) != self.expected:
+            return Failure("wrong-output", "outputs differ from those of the sequential plan")
+        for _ in range(WARM_UPS):
+            self.session.run(loaded)
+        seconds, tenants = [], []
+        for _ in range(repeats):
+            seconds.append(self.seconds(loaded))
+            tenants.append(self.tenants_s(loaded))
+        return Timing(tuple(seconds), tuple(statistics.median(column) for column in zip(*tenants, strict=True)))
+
+    def compare(self, a: Schedule, b: Schedule, pairs: int) -> tuple[tuple[float, float], ...]:
+        """Alternate which of the two goes first, so that neither always follows the other."""
+        one, other = self.load(a), self.load(b)
+        for loaded in (one, other):
+            self.session.run(loaded)
+        found = []
+        for number in range(pairs):
+            if number % 2:
+                later = self.seconds(other)
+                found.append((self.seconds(one), later))
+            else:
+                found.append((self.seconds(one), self.seconds(other)))
+        return tuple(found)
+
+    def profile(self) -> Profile:
+        """Time every variant inside runs of the whole workload, so that its operands are as cold as they will be."""
+        lanes = len(self.session.cpus)
+        most = max(len(k.variants) for tenant in self.workload.tenants for k in tenant.kernels)
+        alone, shared = _empty(self.workload), _empty(self.workload)
+        for variant in range(most):
+            self._time(with_variant(self.workload, 1, variant), alone)
+            if lanes > 1:
+                self._time(with_variant(self.workload, lanes, variant), shared)
+        handover = self._handover(lanes) if lanes > 1 else 0.0
+        return Profile(_rows(alone), _rows(shared if lanes > 1 else alone), handover, self._launch())
+
+    def _time(self, schedule: Schedule, into: list[list[list[float]]]) -> None:
+        """Record, for each kernel and the variant it has in the schedule, its slices' times added up."""
+        loaded = self.load(schedule)
+        runs = []
+        for _ in range(PROFILE_RUNS + 1):
+            self.session.run(loaded)
+            runs.append((loaded.times[:, 1] - loaded.times[:, 0]) / self.hertz)
+        best = np.min(runs[1:], axis=0)
+        sums: dict[tuple[int, int, int], float] = {}
+        for piece, seconds in zip(loaded.table.slices, best, strict=True):
+            place = (piece.tenant, piece.kernel, piece.variant)
+            sums[place] = sums.get(place, 0.0) + float(seconds)
+        for (tenant, kernel, variant), seconds in sums.items():
+            into[tenant][kernel][variant] = seconds
+
+    def _launch(self) -> float:
+        """Median time from the end of a row to the start of the next on the same lane."""
+        loaded = self.load(sequential(self.workload, 1))
+        self.session.run(loaded)
+        gaps = (loaded.times[1:, 0] - loaded.times[:-1, 1]) / self.hertz
+        return float(max(0.0, np.median(gaps))) if len(gaps) else 0.0
+
+    def _handover(self, lanes: int) -> float:
+        """Median time from the end of the last slice waited for to the start of the waiting one."""
+        loaded = self.load(sequential(self.workload, lanes))
+        self.session.run(loaded)
+        times, starts = loaded.times, loaded.table.starts
+        gaps = []
+        for row, piece in enumerate(loaded.table.slices):
+            ends = [int(times[starts[wait.lane] + wait.count - 1, 1]) for wait in piece.waits]
+            previous = int(times[row - 1, 1]) if row and row not in starts else 0
+            if ends and max(ends) > previous:
+                gaps.append((int(times[row, 0]) - max(ends)) / self.hertz)
+        return float(max(0.0, np.median(gaps))) if gaps else 0.0
+
+    def _cycles_per_second(self) -> float:
+        loaded = self.load(sequential(self.workload, 1))
+        self.session.run(loaded)
+        marks = []
+        for pause_s in (0.0, 0.05):
+            time.sleep(pause_s)
+            begin = time.perf_counter()
+            self.session.run(loaded)
+            marks.append((begin, int(loaded.times[0, 0])))
+        return (marks[1][1] - marks[0][1]) / (marks[1][0] - marks[0][0])
+
+
+def with_variant(workload: Workload, lanes: int, variant: int) -> Schedule:
+    """The sequential schedule with the given variant of every kernel, or its last one where it has fewer."""
+    rows = tuple(
+        tuple(min(variant, len(kernel.variants) - 1) for kernel in tenant.kernels) for tenant in workload.tenants
+    )
+    base = sequential(workload, lanes)
+    return Schedule(base.lanes, base.pointers, base.clusters, base.chunks, base.first, rows)
+
+
+def _empty(workload: Workload) -> list[list[list[float]]]:
+    return [[[0.0] * len(kernel.variants) for kernel in tenant.kernels] for tenant in workload.tenants]
+
+
+def _rows(values: Sequence[Sequence[Sequence[float]]]) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    return tuple(tuple(tuple(row) for row in tenant) for tenant in values)

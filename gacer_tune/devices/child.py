@@ -1,0 +1,149 @@
+"""A device whose candidates run in a child process: a crash or a hang costs one candidate, never the search."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.errors import UserError
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.search.device import Pairs
+from gacer_tune.search.trial import Failure, Timing, result_from_json
+
+OPEN_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """answer_s: the longest a candidate may take, all its repeats included; memory: bytes of address space, 0: any."""
+
+    answer_s: float = 30.0
+    memory: int = 0
+
+
+@dataclass
+class ChildDevice:
+    """folder holds module.so, weights.safetensors and workload.json; faults inject failures by schedule digest."""
+
+    folder: Path
+    cpus: Sequence[int]
+    limits: Limits = Limits()
+    faults: dict[str, str] = field(default_factory=dict)
+    _child: subprocess.Popen[bytes] | None = None
+    _requests: int = -1
+    _answers: int = -1
+    _rest: bytes = b""
+
+    @property
+    def lanes(self) -> int:
+        return len(self.cpus)
+
+    def measure(self, schedule: Schedule, repeats: int) -> Timing | Failure:
+        reply = self._ask({"do": "measure", "schedules": [schedule.to_json()], "repeats": repeats})
+        return reply if isinstance(reply, Failure) else result_from_json(reply)
+
+    def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
+        reply = self._ask({"do": "compare", "schedules": [a.to_json(), b.to_json()], "pairs": pairs})
+        if isinstance(reply, Failure):
+            return reply
+        if "pairs" not in reply:
+            failed = result_from_json(reply)
+            assert isinstance(failed, Failure)
+            return failed
+        return tuple((float(one), float(other)) for one, other in reply["pairs"])
+
+    def profile(self) -> Profile:
+        """Time every variant of every kernel. UserError when that fails: nothing can be searched without."""
+        reply = self._ask({"do": "profile"}, OPEN_S)
+        if isinstance(reply, Failure):
+            raise UserError(f"profiling the kernels failed: {reply.kind}: {reply.message}")
+        return Profile.from_json(reply["profile"])
+
+    def outputs(self, path: Path) -> float:
+        """Save the sequential plan's outputs as safetensors; return the cycles of the time stamp counter per second."""
+        reply = self._ask({"do": "outputs", "path": str(path)}, OPEN_S)
+        if isinstance(reply, Failure):
+            raise UserError(f"the sequential plan does not run: {reply.kind}: {reply.message}")
+        return float(reply["cycles_per_second"])
+
+    def close(self) -> None:
+        """End the child."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        for end in (self._requests, self._answers):
+            with contextlib.suppress(OSError):
+                os.close(end)
+        child.kill()
+        child.wait()
+
+    def __enter__(self) -> ChildDevice:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, Any], limit_s: float | None = None) -> dict[str, Any] | Failure:
+        if self._child is None:
+            opened = self._open()
+            if opened is not None:
+                return opened
+        return self._exchange(request, self.limits.answer_s if limit_s is None else limit_s)
+
+    def _open(self) -> Failure | None:
+        """Start a child; a Failure when it cannot even run the sequential plan."""
+        theirs_in, self._requests = os.pipe()
+        self._answers, theirs_out = os.pipe()
+        command = [sys.executable, "-m", "gacer_tune.devices.worker", str(theirs_in), str(theirs_out)]
+        self._child = subprocess.Popen(
+            command, pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._rest = b""
+        request = {
+            "folder": str(self.folder), "cpus": list(self.cpus), "memory_limit": self.limits.memory,
+            "faults": self.faults,
+        }  # fmt: skip
+        reply = self._exchange(request, OPEN_S)
+        return reply if isinstance(reply, Failure) else None
+
+    def _exchange(self, request: dict[str, Any], limit_s: float) -> dict[str, Any] | Failure:
+        deadline = time.monotonic() + limit_s
+        try:
+            os.write(self._requests, (json.dumps(request) + "\n").encode())
+        except BrokenPipeError:
+            return self._died()
+        while b"\n" not in self._rest:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
+                self.close()
+                return Failure("timeout", f"no answer within {limit_s:g} s")
+            block = os.read(self._answers, 1 << 16)
+            if not block:
+                return self._died()
+            self._rest += block
+        line, _, self._rest = self._rest.partition(b"\n")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    def _died(self) -> Failure:
+        assert self._child is not None
+        code = self._child.wait()
+        self.close()
+        if code == -signal.SIGKILL:
+            return Failure("memory", "killed by the system, most likely out of memory")
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return Failure("crash", f"the measuring process ended with {name}")

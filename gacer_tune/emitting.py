@@ -1,0 +1,94 @@
+"""Writes the artifact: a module with just the functions its schedules use, weights, schedules, record, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gacer_tune.artifact import MODULE, SCHEDULE, TRIALS, WEIGHTS, schedule_document
+from gacer_tune.events import Event, Listen
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.workload import Workload
+from gacer_tune.preparing import Prepared, link_module
+from gacer_tune.search.seeds import baselines
+from gacer_tune.search.trial import Trial
+from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.store.publish import publish
+
+
+@dataclass(frozen=True)
+class Emission:
+    """schedules by name; figures: what the manifest says of the result."""
+
+    schedules: dict[str, Schedule]
+    figures: dict[str, Any]
+    trials: Sequence[Trial]
+
+
+def alone(prepared: Prepared, lanes: int) -> dict[str, Schedule]:
+    """For each tenant `alone/NAME`: all its ops over all lanes."""
+    found = {}
+    for number, tenant in enumerate(prepared.workload.tenants):
+        profile = prepared.profile
+        only = replace(profile, alone=(profile.alone[number],), shared=(profile.shared[number],))
+        found[f"alone/{tenant.name}"] = baselines(Workload((tenant,)), only, lanes)["sequential"]
+    return found
+
+
+def used_functions(workload: Workload, schedules: dict[str, Schedule]) -> tuple[str, ...]:
+    """Names of the functions that the schedules call, each once."""
+    names: dict[str, None] = {}
+    for name, schedule in schedules.items():
+        tenant = name.partition("/")[2]
+        tenants = [t for t in workload.tenants if not tenant or t.name == tenant]
+        for model, row in zip(tenants, schedule.variants, strict=True):
+            for kernel, variant in zip(model.kernels, row, strict=True):
+                names[kernel.variants[variant].function] = None
+    return tuple(names)
+
+
+def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: float, listen: Listen) -> None:
+    """Publish the artifact in `out`, the manifest last."""
+    listen(Event("write", str(out)))
+    workload = prepared.workload
+    names = used_functions(workload, emission.schedules)
+    module = link_module(prepared.compiled, names, prepared.cache, listen)
+    document = schedule_document(workload, emission.schedules, names, prepared.profile)
+    machine = next(iter(prepared.compiled.sources.values())).machine
+    manifest = {
+        "kind": "gacer-tune artifact",
+        "workload": workload.key,
+        "target": workload.target,
+        "isa": machine.isa,
+        "cycles_per_second": cycles_per_second,
+        "fingerprint": host_fingerprint().document(),
+        "tenants": _ports(workload),
+        "figures": emission.figures,
+    }
+    lines = "".join(json.dumps({"workload": workload.key, "trial": t.to_json()}) + "\n" for t in emission.trials)
+    files: dict[str, bytes | Path] = {
+        MODULE: module,
+        WEIGHTS: prepared.folder / "weights.safetensors",
+        SCHEDULE: json.dumps(document, indent=1).encode(),
+        TRIALS: lines.encode(),
+    }
+    publish(out, files, manifest)
+
+
+def _ports(workload: Workload) -> list[dict[str, Any]]:
+    def described(ports: Any) -> dict[str, Any]:
+        return {port.name: {"shape": list(port.shape), "dtype": port.dtype} for port in ports}
+
+    return [
+        {
+            "name": tenant.name,
+            "model": tenant.model,
+            "batch": tenant.batch,
+            "inputs": described(tenant.inputs),
+            "outputs": described(tenant.outputs),
+        }
+        for tenant in workload.tenants
+    ]

@@ -1,0 +1,167 @@
+"""Lowers convolutions and matrix products, with the elementwise nodes fused behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gacer_tune.errors import UserError
+from gacer_tune.kernels import pack
+from gacer_tune.kernels.bmm import BatchMatmul
+from gacer_tune.kernels.conv2d import Conv2d
+from gacer_tune.kernels.depthwise import Depthwise
+from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, Lowering, program
+from gacer_tune.lowering.fusion import Group
+from gacer_tune.lowering.graph import Graph, Node
+from gacer_tune.lowering.view import View, flatten
+
+FEW_CHANNELS = 4  # so few input channels are read where they are, whatever their strides
+
+
+def window(graph: Graph, node: Node, spatial: Sequence[int]) -> tuple[list[int], list[int], list[int], list[int]]:
+    """kernel, strides, dilations and pads (begins, then ends) of a convolution or pooling over one or two axes."""
+    rank = len(spatial)
+    kernel = list(node.attributes.get("kernel_shape") or graph.shapes[node.inputs[1]][2:])
+    strides = list(node.attributes.get("strides") or [1] * rank)
+    dilations = list(node.attributes.get("dilations") or [1] * rank)
+    pads = list(node.attributes.get("pads") or [0] * 2 * rank)
+    automatic = node.attributes.get("auto_pad", "NOTSET")
+    if automatic in ("SAME_UPPER", "SAME_LOWER"):
+        for axis, extent in enumerate(spatial):
+            reach = (kernel[axis] - 1) * dilations[axis] + 1
+            total = max((-(-extent // strides[axis]) - 1) * strides[axis] + reach - extent, 0)
+            small, large = total // 2, total - total // 2
+            begin, end = (small, large) if automatic == "SAME_UPPER" else (large, small)
+            pads[axis], pads[axis + rank] = begin, end
+    return kernel, strides, dilations, pads
+
+
+def image(view: View) -> View:
+    """(n, c, w) -> (n, c, 1, w); images stay."""
+    if len(view.shape) == 4:
+        return view
+    n, c, w = view.shape
+    return view.as_strided((n, c, 1, w), (view.strides[0], view.strides[1], 0, view.strides[2]))
+
+
+def pair(values: Sequence[int], filling: int) -> tuple[int, int]:
+    return (filling, values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def conv(low: Lowering, group: Group) -> None:
+    graph, node = low.graph, low.graph.nodes[group.first]
+    shape = graph.shapes[node.inputs[0]]
+    if len(shape) not in (3, 4):
+        raise UserError(f"{node.name}: Conv over {len(shape) - 2} axes, at most 2")
+    weight = graph.constant(node, 1).astype(np.float32)
+    weight = weight if weight.ndim == 4 else weight[:, :, None, :]
+    kernel, strides, dilations, pads = window(graph, node, shape[2:])
+    groups = int(node.attributes.get("group", 1))
+    depthwise = groups > 1 and groups == shape[1] == weight.shape[0]
+    source = _channels_last(low, node.name, image(low.view(node.inputs[0])), depthwise)
+    name = graph.nodes[group.last].outputs[0]
+    order = CHANNELS_LAST if len(shape) == 4 else (0, 2, 1)
+    bias = low.weight(f"{node.name}.bias", graph.constant(node, 2)) if node.given(2) else None
+    epilogue = low.epilogue(group, _along_channels(bias, len(shape)))
+    out = image(low.output(name, order))
+    views = [view.permute(CHANNELS_LAST) for view in (source, out, *map(image, epilogue.operands))]
+    settings = (pair(kernel, 1), pair(strides, 1), pair(pads[: len(pads) // 2], 0), pair(dilations, 1))
+    if depthwise:
+        packed = low.weight(f"{node.name}.weight", pack.depthwise_weight(weight, low.machine))
+        spec = Depthwise(views[0].tensor, views[1].tensor, *settings, program(epilogue, views[2:]))
+        low.emit(node.name, "depthwise", [low.kernel(spec, [views[0], packed, *views[2:]], views[1])])
+        return
+    packed = low.weight(f"{node.name}.weight", pack.conv_weight(weight, groups, low.machine))
+    if settings[0] == settings[1] == (1, 1) and not any(pads) and groups == 1:
+        product(low, node.name, "conv2d", views, packed, epilogue)
+        return
+    made = Conv2d(views[0].tensor, views[1].tensor, *settings, groups, program(epilogue, views[2:]))
+    low.emit(node.name, "conv2d", [low.kernel(made, [views[0], packed, *views[2:]], views[1])])
+
+
+def _along_channels(bias: View | None, rank: int) -> View | None:
+    """(c) -> (1, c, 1, 1), to be broadcast over an image."""
+    if bias is None:
+        return None
+    return bias.as_strided((1, bias.shape[0]) + (1,) * (rank - 2), (0, 1) + (0,) * (rank - 2))
+
+
+def _channels_last(low: Lowering, name: str, source: View, always: bool) -> View:
+    """Bring an image's channels next to each other, unless they are few and need not be."""
+    channels = source.shape[1]
+    if source.strides[1] == 1 or channels == 1 or (channels <= FEW_CHANNELS and not always):
+        return source
+    return low.materialize(name, source, CHANNELS_LAST)
+
+
+def product(low: Lowering, name: str, kind: str, views: Sequence[View], packed: View, epilogue: Epilogue) -> None:
+    """A 1x1 convolution: views are source (.., k), out (.., n) and the epilogue's operands (.., n), of one rank.
+
+    The outer axes become one long row of pixels where the strides of all views allow it.
+    """
+    outer = len(views[0].shape) - 1
+    flat = flatten(list(views), outer)
+    if flat is None and outer > 3:
+        dense = [view if flatten([view], outer) else low.materialize(name, view) for view in views]
+        flat = flatten(dense, outer)
+    rows = flat if flat is not None else list(views)
+    rows = [_leading(view, 4 - len(view.shape)) for view in rows]
+    spec = Conv2d(rows[0].tensor, rows[1].tensor, program=program(epilogue, rows[2:]))
+    low.emit(name, kind, [low.kernel(spec, [rows[0], packed, *rows[2:]], rows[1])])
+
+
+def _leading(view: View, count: int) -> View:
+    """Add axes of length 1 in front."""
+    return view.as_strided((1,) * count + view.shape, (0,) * count + view.strides)
+
+
+def matmul(low: Lowering, group: Group) -> None:
+    graph, node = low.graph, low.graph.nodes[group.first]
+    left, right = node.inputs[0], node.inputs[1]
+    if len(graph.shapes[left]) == 1 or len(graph.shapes[right]) == 1:
+        raise UserError(f"{node.name}: MatMul with a vector ({graph.shapes[left]} x {graph.shapes[right]})")
+    if right in graph.constants and graph.constants[right].ndim == 2:
+        _matrix(low, group, low.view(left), graph.constants[right], None)
+    else:
+        _batched(low, group, low.view(left), low.view(right))
+
+
+def gemm(low: Lowering, group: Group) -> None:
+    graph, node = low.graph, low.graph.nodes[group.first]
+    alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
+    if alpha != 1.0 or (beta != 1.0 and node.given(2)):
+        raise UserError(f"{node.name}: Gemm with alpha {alpha}, beta {beta}: only 1 with computed operands")
+    left = low.view(node.inputs[0])
+    left = left.permute((1, 0)) if node.attributes.get("transA", 0) else left
+    bias = low.view(node.inputs[2]) if node.given(2) else None
+    swapped = bool(node.attributes.get("transB", 0))
+    if node.inputs[1] in graph.constants:
+        weight = graph.constants[node.inputs[1]]
+        _matrix(low, group, left, weight.T if swapped else weight, bias)
+        return
+    right = low.view(node.inputs[1])
+    _batched(low, group, left, right.permute((1, 0)) if swapped else right, bias)
+
+
+def _matrix(low: Lowering, group: Group, left: View, weight: np.ndarray, bias: View | None) -> None:  # type: ignore[type-arg]
+    """left (.., k) times a constant (k, n)."""
+    name = low.graph.nodes[group.last].outputs[0]
+    node = low.graph.nodes[group.first]
+    epilogue = low.epilogue(group, bias)
+    out = low.output(name, tuple(range(len(low.graph.shapes[name]))))
+    packed = low.weight(f"{node.name}.weight", pack.matrix_weight(weight.astype(np.float32), low.machine))
+    product(low, node.name, "matmul", [left, out, *epilogue.operands], packed, epilogue)
+
+
+def _batched(low: Lowering, group: Group, left: View, right: View, bias: View | None = None) -> None:
+    """Both operands are computed (attention), or the right one is a constant with batch axes."""
+    graph, node = low.graph, low.graph.nodes[group.first]
+    name = graph.nodes[group.last].outputs[0]
+    epilogue = low.epilogue(group, bias)
+    shape = graph.shapes[name]
+    out = low.output(name, tuple(range(len(shape))))
+    batch = shape[:-2]
+    left, right = left.broadcast((*batch, *left.shape[-2:])), right.broadcast((*batch, *right.shape[-2:]))
+    spec = BatchMatmul(left.tensor, right.tensor, out.tensor, program(epilogue, epilogue.operands))
+    low.emit(node.name, "bmm", [low.kernel(spec, [left, right, *epilogue.operands], out)])

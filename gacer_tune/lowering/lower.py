@@ -1,0 +1,103 @@
+"""lower_model: one canonical ONNX model -> ops, kernels, buffers and weights of one tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+from gacer_tune.errors import UserError
+from gacer_tune.frontend.support import require_supported
+from gacer_tune.ir.workload import Buffer, Port
+from gacer_tune.kernels import mapping
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.tensor import NBYTES
+from gacer_tune.lowering import heavy, layout, pooling, rows
+from gacer_tune.lowering.context import LoweredOp, Lowering, program
+from gacer_tune.lowering.elementwise import ELEMENTWISE
+from gacer_tune.lowering.fusion import Group, fuse
+from gacer_tune.lowering.graph import Array, read_graph
+from gacer_tune.lowering.view import memory_order
+
+Lower = Callable[[Lowering, Group], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredModel:
+    """weights: packed constants by buffer number."""
+
+    ops: tuple[LoweredOp, ...]
+    buffers: tuple[Buffer, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    weights: dict[int, Array]
+
+
+def elementwise(low: Lowering, group: Group) -> None:
+    """Nodes without an anchor: one map over the output, its axes in the order of the first operand of full size."""
+    name = low.graph.nodes[group.last].outputs[0]
+    epilogue = low.epilogue(group)
+    shape = low.graph.shapes[name]
+    full = [view for view in epilogue.operands if all(s or n == 1 for s, n in zip(view.strides, shape, strict=True))]
+    order = memory_order(full[0]) if full else tuple(range(len(shape)))
+    out = low.output(name, order)
+    spec = mapping.mapping(out.tensor, program(epilogue, epilogue.operands))
+    low.emit(low.graph.nodes[group.first].name, "map", [low.kernel(spec, epilogue.operands, out)])
+
+
+RULES: dict[str, Lower] = {
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    "Conv": heavy.conv,
+    "MatMul": heavy.matmul,
+    "Gemm": heavy.gemm,
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), layout.reshape),
+    "Transpose": layout.transpose,
+    "Slice": layout.cut,
+    "Split": layout.split,
+    "Expand": layout.expand,
+    "Tile": layout.tile,
+    "DepthToSpace": layout.depth_to_space,
+    "SpaceToDepth": layout.space_to_depth,
+    "Concat": layout.concat,
+    "Pad": layout.pad,
+    **pooling.RULES,
+    **rows.RULES,
+}
+
+
+def lower_model(model: onnx.ModelProto, machine: Machine, bounds: dict[str, int]) -> LoweredModel:
+    """Lower a model that `frontend.load.load_model` returned; bounds: exclusive limits of index inputs by name.
+
+    Raises UserError that lists every operator it cannot lower.
+    """
+    require_supported(model, RULES)
+    graph = read_graph(model)
+    low = Lowering(graph, machine, layout.concat_slots(graph))
+    inputs = tuple(_input(low, name, bounds.get(name, 0)) for name in graph.inputs)
+    for group in fuse(graph):
+        RULES[graph.nodes[group.first].op](low, group)
+    outputs = tuple(_output(low, name) for name in graph.outputs)
+    return LoweredModel(tuple(low.ops), tuple(low.buffers), inputs, outputs, low.weights)
+
+
+def _input(low: Lowering, name: str, bound: int) -> Port:
+    shape, dtype = low.graph.shapes[name], low.graph.dtypes[name]
+    if dtype not in NBYTES:
+        raise UserError(f"input {name}: type {dtype}, allowed are {', '.join(NBYTES)}")
+    view = low.fresh(name, shape, dtype)
+    low.buffers[view.buffer] = Buffer(name, low.buffers[view.buffer].nbytes, "input")
+    low.views[name] = view
+    return Port(name, view.buffer, shape, dtype, bound)
+
+
+def _output(low: Lowering, name: str) -> Port:
+    """An output is dense and alone in its buffer; what is not is copied there."""
+    view = low.view(name)
+    whole = view.offset == 0 and view.tensor.dense and low.buffers[view.buffer].kind == "output"
+    if not whole:
+        out = low.fresh(name, view.shape, view.dtype)
+        low.buffers[out.buffer] = Buffer(name, low.buffers[out.buffer].nbytes, "output")
+        low.emit(f"{name}.output", "copy", [low.copy(view, out)])
+        view = out
+    return Port(name, view.buffer, view.shape, view.dtype)

@@ -1,0 +1,60 @@
+"""Lowers pooling, and what else works on channels-last images: resizing and local response normalisation."""
+
+from __future__ import annotations
+
+
+from gacer_tune.errors import UserError
+from gacer_tune.kernels.pool import Pool
+from gacer_tune.lowering.context import CHANNELS_LAST, Lowering
+from gacer_tune.lowering.fusion import Group
+from gacer_tune.lowering.heavy import image, pair, window
+from gacer_tune.lowering.view import View
+
+
+def order_of(view: View) -> tuple[int, ...]:
+    """Memory order for the output of an image operator: channels last for images, (n, l, c) for sequences."""
+    return CHANNELS_LAST if len(view.shape) == 4 else (0, 2, 1)
+
+
+def pool(low: Lowering, group: Group) -> None:
+    """MaxPool and AveragePool."""
+    graph, node = low.graph, low.graph.nodes[group.first]
+    source = low.view(node.inputs[0])
+    if len(source.shape) not in (3, 4):
+        raise UserError(f"{node.name}: {node.op} over {len(source.shape) - 2} axes, at most 2")
+    if len(node.outputs) > 1 and node.outputs[1]:
+        raise UserError(f"{node.name}: {node.op} with indices is not supported")
+    kernel, strides, dilations, pads = window(graph, node, source.shape[2:])
+    out = low.output(node.outputs[0], order_of(source))
+    views = [image(view).permute(CHANNELS_LAST) for view in (source, out)]
+    begins, ends = pair(pads[: len(pads) // 2], 0), pair(pads[len(pads) // 2 :], 0)
+    spec = Pool(
+        views[0].tensor,
+        views[1].tensor,
+        "max" if node.op == "MaxPool" else "avg",
+        pair(kernel, 1),
+        pair(strides, 1),
+        (*begins, *ends),
+        pair(dilations, 1),
+        bool(node.attributes.get("count_include_pad", 0)),
+    )
+    low.emit(node.name, "pool", [low.kernel(spec, [views[0]], views[1])])
+
+
+def global_pool(low: Lowering, group: Group) -> None:
+    """GlobalAveragePool and GlobalMaxPool."""
+    node = low.graph.nodes[group.first]
+    source = low.view(node.inputs[0])
+    out = low.output(node.outputs[0], order_of(source))
+    views = [image(view).permute(CHANNELS_LAST) for view in (source, out)]
+    kind = "max" if node.op == "GlobalMaxPool" else "avg"
+    size = (views[0].shape[1], views[0].shape[2])
+    low.emit(node.name, "pool", [low.kernel(Pool(views[0].tensor, views[1].tensor, kind, size), [views[0]], views[1])])
+
+
+RULES = {
+    "MaxPool": pool,
+    "AveragePool": pool,
+    "GlobalAveragePool": global_pool,
+    "GlobalMaxPool": global_pool,
+}

@@ -1,0 +1,154 @@
+"""From model files to a workload whose every variant is compiled and timed: all that the search starts from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.devices.child import ChildDevice, Limits
+from gacer_tune.errors import UserError
+from gacer_tune.events import Event, Listen
+from gacer_tune.executor import threads
+from gacer_tune.ir.workload import Workload, canonical
+from gacer_tune.kernels.build import build
+from gacer_tune.kernels.machine import MACHINES, Machine
+from gacer_tune.lowering.graph import Array
+from gacer_tune.selection import select
+from gacer_tune.store.cache import Cache
+from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.tenants import Compiled, Model, assemble, functions
+
+if TYPE_CHECKING:
+    from gacer_tune.settings import Settings, TenantSettings
+
+MODULE_VERSION = 1  # of the interpreter; linked modules are cached under it
+PROFILE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """folder: module.so, weights.safetensors and workload.json for the measuring child."""
+
+    workload: Workload
+    profile: Profile
+    compiled: Compiled
+    folder: Path
+    cpus: tuple[int, ...]
+    cache: Cache
+
+
+def machine_here() -> Machine:
+    return MACHINES[host_fingerprint().isa]
+
+
+def lanes_of(settings: Settings) -> tuple[int, ...]:
+    """The CPUs of the lanes. UserError when more are asked for than there are."""
+    cpus = threads.allowed_cpus()
+    lanes = len(cpus) if settings.lanes is None else settings.lanes
+    threads.require_lanes(lanes, cpus)
+    return cpus[:lanes]
+
+
+def read_models(settings: Settings, machine: Machine, listen: Listen) -> list[Model]:
+    """Load and lower each model file once, also when several tenants share it."""
+    from gacer_tune.frontend.load import load_model, model_digest
+    from gacer_tune.frontend.shapes import input_bounds
+    from gacer_tune.lowering.lower import LoweredModel, lower_model
+
+    lowered: dict[str, LoweredModel] = {}
+    models = []
+    for number, tenant in enumerate(settings.tenants):
+        listen(Event("read", tenant.name, number, len(settings.tenants)))
+        key = _model_key(model_digest(tenant.path), tenant)
+        if key not in lowered:
+            model = load_model(tenant.path, tenant.shapes, tenant.batch)
+            lowered[key] = _named(tenant.path, lambda m=model: lower_model(m, machine, input_bounds(m)))
+        slo_s = 0.0 if tenant.slo_ms is None else tenant.slo_ms / 1000
+        models.append(Model(tenant.name, key, lowered[key], tenant.batch or 1, tenant.weight, slo_s))
+    return models
+
+
+def _model_key(digest: str, tenant: TenantSettings) -> str:
+    shapes = {name: list(shape) for name, shape in tenant.shapes.items()}
+    return hashlib.sha256(canonical([digest, shapes, tenant.batch]).encode()).hexdigest()
+
+
+def _named(path: Path, work: Callable[[], Any]) -> Any:
+    """Put the file's name in front of an error that speaks of one of its nodes."""
+    try:
+        return work()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
+    """Compile and time what the cache does not know. What is temporary is removed when `stack` closes."""
+    cpus, machine = lanes_of(settings), machine_here()
+    cache = Cache() if settings.cache is None else Cache(settings.cache)
+    compiled = assemble(read_models(settings, machine, listen), machine)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gacer-tune-")))
+    _save_weights(folder / "weights.safetensors", compiled.weights.items())
+    key = _profile_key(compiled.workload, cpus)
+    known = cache.get_json(key)
+    if known is None:
+        _stage(folder, compiled, compiled.workload, cache, listen)
+        listen(Event("profile", f"{len(compiled.sources)} kernel variants"))
+        with ChildDevice(folder, cpus) as device:
+            workload, profile = select(compiled.workload, device.profile())
+        cache.put_json(key, {"workload": workload.to_json(), "profile": profile.to_json()})
+    else:
+        workload, profile = Workload.from_json(known["workload"]), Profile.from_json(known["profile"])
+    _stage(folder, compiled, workload, cache, listen)
+    return Prepared(workload, profile, compiled, folder, cpus, cache)
+
+
+def _profile_key(workload: Workload, cpus: Sequence[int]) -> str:
+    """Times belong to a workload, to a machine, and to the number of lanes that were busy at once."""
+    parts = [PROFILE_VERSION, MODULE_VERSION, workload.key, host_fingerprint().key(), len(cpus)]
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+
+
+def _save_weights(path: Path, weights: Iterable[tuple[str, Array]]) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(dict(weights), str(path))
+
+
+def _stage(folder: Path, compiled: Compiled, workload: Workload, cache: Cache, listen: Listen) -> None:
+    """Put the module and the description of a workload into the child's folder."""
+    names = functions(workload)
+    shutil.copyfile(link_module(compiled, names, cache, listen), folder / "module.so")
+    described = {"workload": workload.to_json(), "functions": list(names)}
+    (folder / "workload.json").write_text(json.dumps(described))
+
+
+def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: Listen) -> Path:
+    """Return a library with these functions, in this order, and the interpreter; compile what is missing."""
+    key = hashlib.sha256(canonical([MODULE_VERSION, version("apache-tvm"), list(names)]).encode()).hexdigest()
+    found = cache.get(key)
+    if found is not None:
+        return found
+    sources = [compiled.sources[name] for name in names]
+    objects = build(
+        sources, cache, len(threads.allowed_cpus()), lambda done, total: listen(Event("compile", "", done, total))
+    )
+    from gacer_tune.executor.link import link
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "module.so"
+        link([(name, compiled.operands(name)) for name in names], [objects[n] for n in names], sources[0].machine, out)
+        return cache.put(key, out.read_bytes(), ".so")
+
+
+def limits_for(profile_s: float) -> Limits:
+    """A candidate may take 50 times the sequential plan for each of its runs, and never less than 10 s in all."""
+    return replace(Limits(), answer_s=max(10.0, 50 * 20 * profile_s))

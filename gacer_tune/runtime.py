@@ -1,0 +1,177 @@
+"""Loads and runs an artifact. Needs numpy, safetensors and TVM's runtime; neither the tuner nor ONNX nor the compiler.
+
+from gacer_tune.runtime import load
+
+module = load("out")
+outputs = module.run({"resnet18": {"input": image}, "bert_small": {"tokens": tokens}})
+outputs["resnet18"]["output"]
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from gacer_tune.artifact import MODULE, WEIGHTS, Artifact, read_artifact
+from gacer_tune.errors import UserError
+from gacer_tune.executor import threads
+from gacer_tune.executor.session import Loaded, Session
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.memory import place
+from gacer_tune.ir.plan import Plan
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.workload import Port, Workload
+from gacer_tune.store.fingerprint import host_fingerprint
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+# Each instruction set runs code of itself and of those before it.
+ISAS = ("x86-64", "avx2", "avx512")
+
+
+class Module:
+    """A loaded artifact. Calls from several threads take turns: they share one memory."""
+
+    def __init__(self, artifact: Artifact, cpus: Sequence[int]) -> None:
+        self.artifact, self.workload = artifact, artifact.workload
+        self._names = {tenant.name: number for number, tenant in enumerate(self.workload.tenants)}
+        self._lock = threading.Lock()
+        memory = place(self.workload)
+        self.session = Session(artifact.folder / MODULE, self.workload, memory, artifact.functions, cpus)
+        with safe_open(str(artifact.folder / WEIGHTS), framework="numpy") as weights:
+            self.session.place_weights((name, weights.get_tensor(name)) for name in weights.keys())  # noqa: SIM118
+        self._loaded: dict[str, Loaded] = {}
+        self._last = self.loaded("best")
+
+    @property
+    def tenants(self) -> list[str]:
+        """Names of the tenants, in order."""
+        return list(self._names)
+
+    def inputs(self, tenant: str) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and type of each input of a tenant."""
+        return {port.name: (port.shape, port.dtype) for port in self.workload.tenants[self._number(tenant)].inputs}
+
+    def outputs(self, tenant: str) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and type of each output of a tenant."""
+        return {port.name: (port.shape, port.dtype) for port in self.workload.tenants[self._number(tenant)].outputs}
+
+    def run(self, inputs: Mapping[str, Mapping[str, Array]], schedule: str = "best") -> dict[str, Arrays]:
+        """Run all tenants together and return {tenant: {output: array}}.
+
+        Raises UserError for a tenant or input that is missing, unknown, or of another shape or type.
+        """
+        _same_names("tenants", inputs, self._names)
+        with self._lock:
+            for name in self._names:
+                self._feed(name, inputs[name])
+            self._go(schedule)
+            return {name: self._fetch(name) for name in self._names}
+
+    def run_one(self, tenant: str, inputs: Mapping[str, Array]) -> Arrays:
+        """Run one tenant alone on all lanes and return {output: array}."""
+        with self._lock:
+            self._feed(tenant, inputs)
+            self._go(f"alone/{tenant}")
+            return self._fetch(tenant)
+
+    def loaded(self, schedule: str) -> Loaded:
+        """The plan of a schedule of the artifact: `best`, a baseline, or `alone/TENANT`."""
+        if schedule not in self._loaded:
+            self._loaded[schedule] = self.session.load(self.plan(schedule))
+        return self._loaded[schedule]
+
+    def plan(self, schedule: str) -> Plan:
+        """Raises UserError for a name the artifact does not have."""
+        if schedule not in self.artifact.schedules:
+            raise UserError(f"schedule {schedule!r}: this artifact has {', '.join(self.artifact.schedules)}")
+        chosen = self.artifact.schedules[schedule]
+        tenant = schedule.partition("/")[2] if schedule.startswith("alone/") else None
+        if tenant is None:
+            return lower(self.workload, chosen, self.session.memory)
+        return _alone(self.workload, self._number(tenant), chosen, self.session)
+
+    def trace(self) -> list[tuple[int, str, int, int, float, float]]:
+        """(tenant, op, kernel, lane, begin_s, end_s) of every slice of the last run, seconds since its first one."""
+        loaded = self._last
+        begin = int(loaded.times[:, 0].min()) if len(loaded.times) else 0
+        scale = 1 / self.artifact.manifest["cycles_per_second"]
+        rows = []
+        starts = loaded.table.starts
+        for lane in range(loaded.table.lanes):
+            for row in range(starts[lane], starts[lane + 1]):
+                piece = loaded.table.slices[row]
+                first, last = (float(int(t) - begin) * scale for t in loaded.times[row])
+                op = op_of(self.workload, piece.tenant, piece.kernel)
+                rows.append((piece.tenant, op, piece.kernel, lane, first, last))
+        return rows
+
+    def _go(self, schedule: str) -> None:
+        self._last = self.loaded(schedule)
+        self.session.run(self._last)
+
+    def _number(self, tenant: str) -> int:
+        if tenant not in self._names:
+            raise UserError(f"tenant {tenant!r}: this artifact has {', '.join(self._names)}")
+        return self._names[tenant]
+
+    def _feed(self, tenant: str, inputs: Mapping[str, Array]) -> None:
+        number = self._number(tenant)
+        ports = {port.name: port for port in self.workload.tenants[number].inputs}
+        _same_names(f"{tenant}: inputs", inputs, ports)
+        for name, port in ports.items():
+            self.session.port(number, port)[...] = _checked(f"{tenant}.{name}", inputs[name], port)
+
+    def _fetch(self, tenant: str) -> Arrays:
+        number = self._number(tenant)
+        return {port.name: self.session.port(number, port).copy() for port in self.workload.tenants[number].outputs}
+
+
+def load(folder: str | Path, cpus: Sequence[int] | None = None) -> Module:
+    """Load an artifact on the given CPUs, or on those that this process may use.
+
+    Raises UserError when a file does not match the manifest, when the module needs instructions that this processor
+    lacks, or when the schedule has more lanes than there are CPUs.
+    """
+    artifact = read_artifact(Path(folder))
+    needs, has = str(artifact.manifest["isa"]), host_fingerprint().isa
+    if ISAS.index(needs) > ISAS.index(has):
+        raise UserError(f"{folder}: compiled for {needs}, this processor has {has}: tune again on this machine")
+    lanes = artifact.schedules["best"].lanes
+    available = tuple(threads.allowed_cpus() if cpus is None else cpus)
+    threads.require_lanes(lanes, available)
+    return Module(artifact, available[:lanes])
+
+
+def op_of(workload: Workload, tenant: int, kernel: int) -> str:
+    """Name of the op that a kernel belongs to."""
+    model = workload.tenants[tenant]
+    return next(op.name for op, end in zip(model.ops, model.first_kernel[1:], strict=True) if kernel < end)
+
+
+def _alone(workload: Workload, tenant: int, schedule: Schedule, session: Session) -> Plan:
+    """A plan of one tenant, in the memory and with the numbering of the whole workload."""
+    only = Workload((workload.tenants[tenant],), workload.target)
+    plan = lower(only, schedule, session.memory)
+    lanes = tuple(tuple(replace(piece, tenant=tenant) for piece in lane) for lane in plan.lanes)
+    return Plan(lanes, session.memory)
+
+
+def _same_names(what: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if set(given) != set(wanted):
+        raise UserError(f"{what}: {', '.join(given) or 'none'} given, {', '.join(wanted)} needed")
+
+
+def _checked(where: str, array: Array, port: Port) -> Array:
+    array = np.asarray(array)
+    if array.shape != port.shape or str(array.dtype) != port.dtype:
+        raise UserError(f"{where}: {array.dtype} {array.shape} given, {port.dtype} {port.shape} needed")
+    return array

@@ -1,0 +1,85 @@
+"""The workload of a set of lowered models: tenants of the scheduling IR, their functions and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gacer_tune.ir.workload import Kernel, Op, Tenant, Variant, Workload
+from gacer_tune.kernels import rules
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.rules import Source, Spec
+from gacer_tune.lowering.context import LoweredKernel
+from gacer_tune.lowering.graph import Array
+from gacer_tune.lowering.lower import LoweredModel
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A tenant before it is named in the IR. model: digest of the file and of the shapes it was given."""
+
+    name: str
+    model: str
+    lowered: LoweredModel
+    batch: int = 1
+    weight: float = 1.0
+    slo_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A workload with what its functions are made from (by name) and its weights (by content)."""
+
+    workload: Workload
+    sources: dict[str, Source]
+    weights: dict[str, Array]
+
+    def operands(self, function: str) -> int:
+        """Number of pointers the function takes."""
+        source = self.sources[function]
+        return len(source.spec.tensors(source.machine))
+
+
+def assemble(models: Sequence[Model], machine: Machine) -> Compiled:
+    """Return the workload with every candidate variant of every kernel."""
+    sources: dict[str, Source] = {}
+    weights: dict[str, Array] = {}
+    variants: dict[Spec, tuple[Variant, ...]] = {}
+    tenants = []
+    for model in models:
+        for number, array in model.lowered.weights.items():
+            weights.setdefault(model.lowered.buffers[number].content, array)
+        ops = tuple(
+            Op(op.name, op.kind, tuple(_kernel(k, machine, sources, variants) for k in op.kernels))
+            for op in model.lowered.ops
+        )
+        low = model.lowered
+        tenants.append(
+            Tenant(
+                model.name, model.model, low.buffers, ops, low.inputs, low.outputs,
+                model.batch, model.weight, model.slo_s,
+            )
+        )  # fmt: skip
+    return Compiled(Workload(tuple(tenants)), sources, weights)
+
+
+def _kernel(
+    kernel: LoweredKernel, machine: Machine, sources: dict[str, Source], variants: dict[Spec, tuple[Variant, ...]]
+) -> Kernel:
+    spec = kernel.spec
+    if spec not in variants:
+        made = [Source(spec, tile, machine) for tile in rules.candidates(spec, machine)]
+        sources.update({source.name: source for source in made})
+        variants[spec] = tuple(Variant(s.name, rules.items(spec, s.tile, machine)) for s in made)
+    return Kernel(kernel.operands, variants[spec], spec.flops, rules.nbytes(spec, machine))
+
+
+def functions(workload: Workload) -> tuple[str, ...]:
+    """Names of all functions of a workload, each once, in order of first use."""
+    return tuple(dict.fromkeys(v.function for v in _variants(workload)))
+
+
+def _variants(workload: Workload) -> Iterable[Variant]:
+    for tenant in workload.tenants:
+        for kernel in tenant.kernels:
+            yield from kernel.variants
