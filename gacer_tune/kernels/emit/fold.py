@@ -1,0 +1,109 @@
+"""Folding many elements into one, with vectors and in one fixed order.
+
+The order depends on the number of elements and on the machine only, so all variants of a kernel give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.script.ir_builder import tirx as T
+
+from gacer_tune.kernels.emit import scalar
+from gacer_tune.kernels.emit.blocks import pieces, run, splat
+from gacer_tune.kernels.emit.function import loop
+
+Expr = Any
+Combine = Callable[[Expr, Expr], Expr]
+CHAINS = 4  # independent accumulators: an addition takes as many cycles
+
+
+@dataclass(frozen=True, slots=True)
+class Monoid:
+    """An associative function and the value that changes nothing."""
+
+    combine: Combine
+    start: float
+
+
+SUM = Monoid(lambda x, y: x + y, 0)
+PROD = Monoid(lambda x, y: x * y, 1)
+
+
+def largest(dtype: str) -> Monoid:
+    return Monoid(tirx.max, float("-inf") if dtype.startswith("float") else int(tirx.min_value(dtype).value))
+
+
+def smallest(dtype: str) -> Monoid:
+    return Monoid(tirx.min, float("inf") if dtype.startswith("float") else int(tirx.max_value(dtype).value))
+
+
+class Fold:
+    """Folds runs of `extent` elements, as many as `take` is called or looped over, into one element.
+
+    Whole vectors go to the accumulators in turn, the tail to narrower ones of its own; `result` joins them in a tree.
+    """
+
+    def __init__(self, monoid: Monoid, extent: int, vector: int, dtype: str = "float32") -> None:
+        self.monoid, self.vector, self.dtype = monoid, vector, dtype
+        self.whole = extent // vector
+        self.chains = min(CHAINS, self.whole)
+        self.tail = pieces(self.whole * vector, extent, vector)
+        size = self.chains * vector + sum(width for _, width in self.tail)
+        self.accumulators = T.alloc_buffer((size,), dtype, scope="local")
+        for first, width in pieces(0, size, vector):
+            T.buffer_store(self.accumulators, splat(monoid.start, width, dtype), [run(first, width)])
+
+    def take(self, term: Callable[[Expr, int], Expr]) -> None:
+        """Fold in one run; term(first, width) gives `width` of its elements from `first` on."""
+        vector, chains = self.vector, self.chains
+        turns = self.whole // chains if chains else 0
+        if turns:
+            with loop(turns) as turn:
+                for chain in range(chains):
+                    self._add(chain * vector, vector, term((turn * chains + chain) * vector, vector))
+        for chain in range(self.whole - turns * chains):
+            self._add(chain * vector, vector, term((turns * chains + chain) * vector, vector))
+        at = chains * vector
+        for first, width in self.tail:
+            self._add(at, width, term(first, width))
+            at += width
+
+    def result(self) -> Expr:
+        """The element that all runs fold into."""
+        combine, vector = self.monoid.combine, self.vector
+        parts = [self.accumulators[run(chain * vector, vector)] for chain in range(self.chains)]
+        while len(parts) > 1:
+            parts = [combine(*parts[i : i + 2]) if i + 1 < len(parts) else parts[i] for i in range(0, len(parts), 2)]
+        value = T.bind(parts[0]) if parts else None
+        rest = self._rest()
+        width = vector if self.chains else self.tail[0][1]
+        while True:
+            if width in rest:
+                value = rest[width] if value is None else T.bind(combine(value, rest[width]))
+            if width == 1:
+                return value
+            width //= 2
+            value = T.bind(combine(*halves(value)))
+
+    def _rest(self) -> dict[int, Expr]:
+        """The tail's accumulators by width; a tail has at most one of each."""
+        at, found = self.chains * self.vector, {}
+        for _, width in self.tail:
+            found[width] = T.bind(self.accumulators[run(at, width)])
+            at += width
+        return found
+
+    def _add(self, at: int, width: int, value: Expr) -> None:
+        where = run(at, width)
+        T.buffer_store(self.accumulators, self.monoid.combine(self.accumulators[where], value), [where])
+
+
+def halves(value: Expr) -> tuple[Expr, Expr]:
+    """The lower and the upper half of a vector's lanes."""
+    width = scalar.lanes(value) // 2
+    low, high = ([tirx.const(i + first, "int32") for i in range(width)] for first in (0, width))
+    return tirx.Shuffle([value], low), tirx.Shuffle([value], high)
