@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import json
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
+from gacer_tune.kernels.encoding import encode
 from gacer_tune.kernels.rules import Source
 from gacer_tune.store.cache import Cache
 
 IN_PROCESS = 6  # so few functions are compiled here: a worker first needs seconds to import tvm
-BATCH = 4  # functions handed to a worker at a time
 
 Progress = Callable[[int, int], None]
+
+
+class CompileError(RuntimeError):
+    """A kernel does not compile: a bug of its rule."""
 
 
 def build(sources: Iterable[Source], cache: Cache, workers: int, progress: Progress | None = None) -> dict[str, Path]:
@@ -41,17 +50,47 @@ def key(name: str) -> str:
     return hashlib.sha256(f"{name} apache-tvm {version('apache-tvm')}".encode()).hexdigest()
 
 
-def _compiled(sources: Sequence[Source], workers: int) -> Iterable[tuple[str, bytes]]:
+def _compiled(sources: Sequence[Source], workers: int) -> Iterator[tuple[str, bytes]]:
     if len(sources) <= IN_PROCESS or workers == 1:
+        from gacer_tune.kernels.emit.compile import object_code
+
         for source in sources:
-            yield source.name, _object(source)
+            yield source.name, object_code(source.emit(), source.machine)
         return
-    # spawn: a fork of a process that runs threads (TVM's, ONNX Runtime's) can hang
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from zip((source.name for source in sources), pool.map(_object, sources, chunksize=BATCH), strict=True)
+    with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder, ThreadPoolExecutor(workers) as pool:
+        left = iter(sources)
+        lock, done = threading.Lock(), queue.Queue[str | None]()
+        futures = [pool.submit(_feed, Path(folder), left, lock, done) for _ in range(workers)]
+        for future in futures:
+            future.add_done_callback(lambda _: done.put(None))
+        running = workers
+        while running:
+            name = done.get()
+            if name is None:
+                running -= 1
+            else:
+                yield name, (Path(folder) / f"{name}.o").read_bytes()
+        for future in futures:
+            future.result()
 
 
-def _object(source: Source) -> bytes:
-    from gacer_tune.kernels.emit.compile import object_code
-
-    return object_code(source.emit(), source.machine)
+def _feed(folder: Path, left: Iterator[Source], lock: threading.Lock, done: queue.Queue[str | None]) -> None:
+    """Hand sources to one compiling process, one at a time, until none is left."""
+    command = [sys.executable, "-m", "gacer_tune.kernels.worker", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        while True:
+            with lock:
+                source = next(left, None)
+            if source is None:
+                process.stdin.close()
+                return
+            try:
+                process.stdin.write((json.dumps(encode(source)) + "\n").encode())
+                process.stdin.flush()
+                answer = process.stdout.readline()
+            except BrokenPipeError:
+                answer = b""
+            if not answer:
+                raise CompileError(f"{source.name} does not compile: {process.stderr.read().decode()[-2000:]}")
+            done.put(answer.decode().strip())

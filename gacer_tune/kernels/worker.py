@@ -1,0 +1,26 @@
+"""A compiling process: `python -m gacer_tune.kernels.worker FOLDER`.
+
+Each line of its input is one function as JSON; it writes FOLDER/NAME.o and answers with the name. Anything that goes
+wrong ends it with a traceback: a kernel that does not compile is a bug.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from gacer_tune.kernels.emit.compile import object_code
+from gacer_tune.kernels.encoding import decode
+
+
+def main(folder: Path) -> None:
+    for line in sys.stdin:
+        source = decode(json.loads(line))
+        (folder / f"{source.name}.o").write_bytes(object_code(source.emit(), source.machine))
+        sys.stdout.write(source.name + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
