@@ -12,13 +12,15 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from gacer_tune.kernels.blocks import ceildiv
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import pieces, run, splat
+from gacer_tune.kernels.emit.blocks import Parts, part, pieces, run, splat
 from gacer_tune.kernels.emit.function import loop
 
 Expr = Any
 Combine = Callable[[Expr, Expr], Expr]
 CHAINS = 4  # independent accumulators: an addition takes as many cycles
+RUN = 256  # terms added up before they join the total: bounds the rounding error of long sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +56,39 @@ class Fold:
         self.tail = pieces(self.whole * vector, extent, vector)
         size = self.chains * vector + sum(width for _, width in self.tail)
         self.accumulators = T.alloc_buffer((size,), dtype, scope="local")
-        for first, width in pieces(0, size, vector):
-            T.buffer_store(self.accumulators, splat(monoid.start, width, dtype), [run(first, width)])
+        start(self.accumulators, monoid, pieces(0, size, vector), dtype)
 
     def take(self, term: Callable[[Expr, int], Expr]) -> None:
         """Fold in one run; term(first, width) gives `width` of its elements from `first` on."""
         vector, chains = self.vector, self.chains
         turns = self.whole // chains if chains else 0
-        if turns:
-            with loop(turns) as turn:
-                for chain in range(chains):
-                    self._add(chain * vector, vector, term((turn * chains + chain) * vector, vector))
-        for chain in range(self.whole - turns * chains):
-            self._add(chain * vector, vector, term((turns * chains + chain) * vector, vector))
+
+        def turn(buffer: Any, number: Expr, count: int = chains) -> None:
+            for chain in range(count):
+                self._add(buffer, (chain * vector, vector), term((number * chains + chain) * vector, vector))
+
+        if turns > RUN:
+            self._runs(turns, turn)
+        elif turns:
+            with loop(turns) as number:
+                turn(self.accumulators, number)
+        turn(self.accumulators, turns, self.whole - turns * chains)
         at = chains * vector
         for first, width in self.tail:
-            self._add(at, width, term(first, width))
+            self._add(self.accumulators, (at, width), term(first, width))
             at += width
+
+    def _runs(self, turns: int, turn: Callable[[Any, Expr], None]) -> None:
+        """RUN turns at a time by themselves, then to the accumulators."""
+        vectors = [(chain * self.vector, self.vector) for chain in range(self.chains)]
+        sums = T.alloc_buffer((self.chains * self.vector,), self.dtype, scope="local")
+        runs = ceildiv(turns, RUN)
+        with loop(runs) as number:
+            start(sums, self.monoid, vectors, self.dtype)
+            with loop(part(turns, RUN, number, runs)) as step:
+                turn(sums, number * RUN + step)
+            for place in vectors:
+                self._add(self.accumulators, place, sums[run(*place)])
 
     def result(self) -> Expr:
         """The element that all runs fold into."""
@@ -97,9 +115,15 @@ class Fold:
             at += width
         return found
 
-    def _add(self, at: int, width: int, value: Expr) -> None:
-        where = run(at, width)
-        T.buffer_store(self.accumulators, self.monoid.combine(self.accumulators[where], value), [where])
+    def _add(self, buffer: Any, place: tuple[int, int], value: Expr) -> None:
+        where = run(*place)
+        T.buffer_store(buffer, self.monoid.combine(buffer[where], value), [where])
+
+
+def start(buffer: Any, monoid: Monoid, parts: Parts, dtype: str) -> None:
+    """Set the vectors of an accumulator buffer to the value that changes nothing."""
+    for first, width in parts:
+        T.buffer_store(buffer, splat(monoid.start, width, dtype), [run(first, width)])
 
 
 def halves(value: Expr) -> tuple[Expr, Expr]:

@@ -1,0 +1,117 @@
+"""Emits `Reduce` kernels; see gacer_tune.kernels.reduce for what a variant is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from tvm import tirx
+from tvm.script.ir_builder import tirx as T
+
+from gacer_tune.kernels.blocks import ceildiv
+from gacer_tune.kernels.emit import scalar
+from gacer_tune.kernels.emit.blocks import Parts, part, run, tiles, unravel
+from gacer_tune.kernels.emit.fold import PROD, RUN, SUM, Fold, Monoid, largest, smallest, start
+from gacer_tune.kernels.emit.function import Function, loop
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.reduce import Reduce, ReduceTile, blocks, layout
+
+Expr = Any
+Index = tuple[Expr, ...]
+
+
+def emit(spec: Reduce, tile: ReduceTile, machine: Machine, name: str) -> tirx.PrimFunc:
+    """Operands: source, operands of the program, output."""
+    function = Function(name, layout(spec, machine).tensors)
+    return function.build(_Emitter(spec, tile, machine, function).item)
+
+
+def monoid_of(kind: str, dtype: str) -> Monoid:
+    extremes = {"max": largest, "min": smallest}
+    if kind in extremes:
+        return extremes[kind](dtype)
+    return PROD if kind == "prod" else SUM
+
+
+class _Emitter:
+    def __init__(self, spec: Reduce, tile: ReduceTile, machine: Machine, function: Function) -> None:
+        self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
+        self.layout, self.dtype = layout(spec, machine), spec.source.dtype
+        self.monoid = monoid_of(spec.kind, self.dtype)
+
+    def item(self, item: Expr) -> None:
+        (row_blocks, lane_blocks), tile, found = blocks(self.spec, self.tile, self.machine), self.tile, self.layout
+        rows, lanes = item // lane_blocks, item % lane_blocks
+        size, block = tile.vectors * self.machine.vector, (lanes, tile.lanes, lane_blocks)
+        with loop(part(found.rows, tile.rows, rows, row_blocks)) as step:
+            row = unravel(rows * tile.rows + step, found.kept[:-1] if found.lanes else found.kept)
+            if found.lanes:
+                tiles(found.lanes, size, self.machine.vector, block, lambda lane, parts: self.lanes(row, lane, parts))
+            else:
+                self.fold(row)
+
+    def fold(self, row: Index) -> None:
+        """One result from whole rows of the last reduced axis."""
+        folding = Fold(self.monoid, self.layout.reduced[-1], self.machine.vector, self.dtype)
+
+        def take(outer: Index) -> None:
+            folding.take(lambda first, width: self.term((*row, *outer, first), width))
+
+        nest(self.layout.reduced[:-1], take)
+        self.write(row, T.bind(folding.result()), 1)
+
+    def lanes(self, row: Index, lane: Expr, parts: Parts) -> None:
+        """Results of a tile of lanes. Runs of terms are added up by themselves, then to the total."""
+        *outer, extent = self.layout.reduced
+        size = sum(width for _, width in parts)
+        totals, sums = (T.alloc_buffer((size,), self.dtype, scope="local") for _ in range(2))
+        runs = ceildiv(extent, RUN)
+        single = prod(outer) * runs == 1
+
+        def add_run(index: Index) -> None:
+            start(sums, self.monoid, parts, self.dtype)
+            with loop(part(extent, RUN, index[-1], runs)) as step:
+                inner = (*index[:-1], index[-1] * RUN + step)
+                for offset, width in parts:
+                    self.add(sums, (offset, width), self.term((*inner, *row, lane + offset), width))
+            for offset, width in () if single else parts:
+                self.add(totals, (offset, width), sums[run(offset, width)])
+
+        if not single:
+            start(totals, self.monoid, parts, self.dtype)
+        nest((*outer, runs), add_run)
+        for offset, width in parts:
+            value = (sums if single else totals)[run(offset, width)]
+            self.write((*row, lane + offset), T.bind(value), width)
+
+    def add(self, buffer: Any, place: tuple[int, int], value: Expr) -> None:
+        where = run(*place)
+        T.buffer_store(buffer, self.monoid.combine(buffer[where], value), [where])
+
+    def term(self, index: Index, width: int) -> Expr:
+        """What one element of the source contributes."""
+        value = self.function.load(0, index, width)
+        if self.spec.kind == "l1":
+            return scalar.apply("abs", [T.bind(value)], self.dtype)
+        if self.spec.kind in ("sumsq", "l2"):
+            value = T.bind(value)
+            return value * value
+        return value
+
+    def write(self, index: Index, value: Expr, width: int) -> None:
+        if self.spec.kind == "mean":
+            value = T.bind(scalar.div(value, scalar.like(self.spec.count, value)))
+        if self.spec.kind == "l2":
+            value = T.bind(tirx.sqrt(value))
+        program = self.spec.program
+        self.function.store(-1, index, self.function.finish(program, 1, index, value, width))
+
+
+def nest(extents: Sequence[int], body: Callable[[Index], None]) -> None:
+    """Run body(index) for each index of a shape; for no axes at all: once, with ()."""
+    if not extents:
+        body(())
+        return
+    with loop(extents[0]) as first:
+        nest(extents[1:], lambda rest: body((first, *rest)))
