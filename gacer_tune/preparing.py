@@ -6,12 +6,12 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.devices.child import ChildDevice, Limits
@@ -71,7 +71,10 @@ def read_models(settings: Settings, machine: Machine, listen: Listen) -> list[Mo
         key = _model_key(model_digest(tenant.path), tenant)
         if key not in lowered:
             model = load_model(tenant.path, tenant.shapes, tenant.batch)
-            lowered[key] = _named(tenant.path, lambda m=model: lower_model(m, machine, input_bounds(m)))
+            try:
+                lowered[key] = lower_model(model, machine, input_bounds(model))
+            except UserError as error:
+                raise UserError(f"{tenant.path}: {error}") from error
         slo_s = 0.0 if tenant.slo_ms is None else tenant.slo_ms / 1000
         models.append(Model(tenant.name, key, lowered[key], tenant.batch or 1, tenant.weight, slo_s))
     return models
@@ -80,14 +83,6 @@ def read_models(settings: Settings, machine: Machine, listen: Listen) -> list[Mo
 def _model_key(digest: str, tenant: TenantSettings) -> str:
     shapes = {name: list(shape) for name, shape in tenant.shapes.items()}
     return hashlib.sha256(canonical([digest, shapes, tenant.batch]).encode()).hexdigest()
-
-
-def _named(path: Path, work: Callable[[], Any]) -> Any:
-    """Put the file's name in front of an error that speaks of one of its nodes."""
-    try:
-        return work()
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:

@@ -15,7 +15,8 @@ ALIGNMENT = 64
 
 def place(workload: Workload) -> Memory:
     """Return the offsets of all buffers. Inputs and outputs are never shared, weights are shared by content."""
-    top, by_content = 0, {}
+    top = 0
+    by_content: dict[str, int] = {}
     rows: list[list[int]] = []
     for tenant in workload.tenants:
         row = [0] * len(tenant.buffers)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields, is_dataclass
 from importlib import import_module
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.rules import Source
@@ -31,7 +32,11 @@ def decode(data: dict[str, Any]) -> Source:
 
 
 def value_of(kind: Any, data: Any) -> Any:
-    """Give JSON the type that an annotation names: dataclasses and tuples of them; the rest stays as it is."""
+    """Give JSON the type that an annotation names: dataclasses, tuples of them, or None; the rest stays as it is."""
+    if data is None:
+        return None
+    if get_origin(kind) in (Union, UnionType):
+        return value_of(next(one for one in get_args(kind) if one is not type(None)), data)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         return kind(**{f.name: value_of(hints[f.name], data[f.name]) for f in fields(kind)})  # type: ignore[operator]

@@ -48,7 +48,8 @@ def fuse(graph: Graph) -> list[Group]:
 def _grow(graph: Graph, start: int, readers: dict[str, list[int]], taken: set[int]) -> Group:
     """Absorb elementwise readers of the same shape as long as a single value is left for the outside."""
     shape = graph.shapes[graph.nodes[start].outputs[0]]
-    inside, best = [start], (start,)
+    inside = [start]
+    best: tuple[int, ...] = (start,)
     queue = list(readers.get(graph.nodes[start].outputs[0], ()))
     heapq.heapify(queue)
     seen = set(queue)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from gacer_tune.errors import UserError
-from gacer_tune.frontend.nodes import label, op_name
+from gacer_tune.frontend.nodes import label, op_name, opset_of
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -41,6 +41,7 @@ class Graph:
     shapes: dict[str, Shape]
     dtypes: dict[str, str]
     constants: dict[str, Array]
+    opset: int
 
     def readers(self) -> dict[str, list[int]]:
         """For each value the numbers of the nodes that read it."""
@@ -85,7 +86,8 @@ def read_graph(model: onnx.ModelProto) -> Graph:
             if name and name not in shapes:
                 raise UserError(f"{node.name}: the shape of {name} is not known")
     inputs = tuple(value.name for value in graph.input if value.name not in constants)
-    return Graph(nodes, inputs, tuple(value.name for value in graph.output), shapes, dtypes, constants)
+    outputs = tuple(value.name for value in graph.output)
+    return Graph(nodes, inputs, outputs, shapes, dtypes, constants, opset_of(model))
 
 
 def _node(node: onnx.NodeProto) -> Node:

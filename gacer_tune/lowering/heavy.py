@@ -13,7 +13,7 @@ from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, Lowering, program
 from gacer_tune.lowering.fusion import Group
-from gacer_tune.lowering.graph import Graph, Node
+from gacer_tune.lowering.graph import Array, Graph, Node
 from gacer_tune.lowering.view import View, flatten
 
 FEW_CHANNELS = 4  # so few input channels are read where they are, whatever their strides
@@ -144,7 +144,7 @@ def gemm(low: Lowering, group: Group) -> None:
     _batched(low, group, left, right.permute((1, 0)) if swapped else right, bias)
 
 
-def _matrix(low: Lowering, group: Group, left: View, weight: np.ndarray, bias: View | None) -> None:  # type: ignore[type-arg]
+def _matrix(low: Lowering, group: Group, left: View, weight: Array, bias: View | None) -> None:
     """left (.., k) times a constant (k, n)."""
     name = low.graph.nodes[group.last].outputs[0]
     node = low.graph.nodes[group.first]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from gacer_tune.errors import UserError
 from gacer_tune.kernels import mapping
 from gacer_tune.lowering.context import LoweredKernel, Lowering, Slot
@@ -142,7 +140,7 @@ def concat(low: Lowering, group: Group) -> None:
         length = source.shape[axis]
         place = out.slice(axis, start, length)
         start += length
-        if source != place and prod(source.shape):
+        if source != place and source.tensor.size:
             kernels.append(low.copy(source, place))
     if kernels:
         low.emit(node.name, "concat", kernels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.pool import Pool
@@ -9,6 +10,8 @@ from gacer_tune.lowering.context import CHANNELS_LAST, Lowering
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.heavy import image, pair, window
 from gacer_tune.lowering.view import View
+
+Kind = Literal["max", "avg"]
 
 
 def order_of(view: View) -> tuple[int, ...]:
@@ -28,10 +31,11 @@ def pool(low: Lowering, group: Group) -> None:
     out = low.output(node.outputs[0], order_of(source))
     views = [image(view).permute(CHANNELS_LAST) for view in (source, out)]
     begins, ends = pair(pads[: len(pads) // 2], 0), pair(pads[len(pads) // 2 :], 0)
+    kind: Kind = "max" if node.op == "MaxPool" else "avg"
     spec = Pool(
         views[0].tensor,
         views[1].tensor,
-        "max" if node.op == "MaxPool" else "avg",
+        kind,
         pair(kernel, 1),
         pair(strides, 1),
         (*begins, *ends),
@@ -47,7 +51,7 @@ def global_pool(low: Lowering, group: Group) -> None:
     source = low.view(node.inputs[0])
     out = low.output(node.outputs[0], order_of(source))
     views = [image(view).permute(CHANNELS_LAST) for view in (source, out)]
-    kind = "max" if node.op == "GlobalMaxPool" else "avg"
+    kind: Kind = "max" if node.op == "GlobalMaxPool" else "avg"
     size = (views[0].shape[1], views[0].shape[2])
     low.emit(node.name, "pool", [low.kernel(Pool(views[0].tensor, views[1].tensor, kind, size), [views[0]], views[1])])
 

@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 from gacer_tune.errors import UserError
 from gacer_tune.store.canonical import readable_json, stream_digest
 from gacer_tune.store.durable import Written, refusing, sync_folder, write_new
-from gacer_tune.store.lock import exclusive
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -44,6 +43,8 @@ def publish(folder: Path, files: Mapping[str, bytes | Path], manifest: Mapping[s
             raise ValueError(f"{name!r} cannot be published: a plain file name other than {MANIFEST} is allowed")
     if taken := {"files", "format"} & set(manifest):
         raise ValueError(f"manifest fields {sorted(taken)} are written by publish itself")
+    from gacer_tune.store.lock import exclusive  # here, because reading an artifact must not need filelock
+
     require_writable(folder, sum(_nbytes(source) for source in files.values()))
     with exclusive(folder / _LOCK, _LOCK_TIMEOUT_S):
         try:

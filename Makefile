@@ -1,0 +1,48 @@
+# Everything that is done here is done through these targets; `make` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXAMPLES := build/models
+BUDGET ?= 60s
+
+.DEFAULT_GOAL := help
+.PHONY: help install tune test check bench wheel clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+install: $(VENV)/.installed ## make the environment and install the package with what its tests need
+
+$(EXAMPLES)/%.onnx: $(VENV)/.installed
+	$(BIN)/python -m models write $* --out $(EXAMPLES)
+
+tune: $(EXAMPLES)/resnet18.onnx $(EXAMPLES)/bert_small.onnx ## tune two example models together on this machine, show the gain
+	$(BIN)/gacer-tune tune $^ --budget $(BUDGET) --out out
+
+test: $(VENV)/.installed ## run the tests
+	$(BIN)/python -m pytest -q
+
+$(VENV)/.checked: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet '.[dev]'
+	@touch $@
+
+check: $(VENV)/.checked ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	sh tests/typed.sh $(BIN)/mypy
+
+bench: $(VENV)/.installed ## compare with the peers over the fixed set of mixes
+	$(BIN)/python -m pip install --quiet '.[peers]'
+	$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/.installed ## build the wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) build dist out
