@@ -30,7 +30,7 @@ from gacer_tune.tenants import Compiled, Model, assemble, functions
 if TYPE_CHECKING:
     from gacer_tune.settings import Settings, TenantSettings
 
-MODULE_VERSION = 1  # of the interpreter; linked modules are cached under it
+MODULE_VERSION = 2  # of the interpreter; linked modules are cached under it
 PROFILE_VERSION = 1
 
 

@@ -108,6 +108,8 @@ def _call(tables: dict[str, Any], symbol: str, count: int, base: Expr) -> None:
 
 
 def _cycles() -> Expr:
+    """The time stamp counter, read after all that stands before (it would run ahead of a poll otherwise)."""
+    T.evaluate(T.call_llvm_intrin("void", "llvm.x86.sse2.lfence"))
     return T.call_llvm_intrin("int64", "llvm.readcyclecounter")
 
 

@@ -1,0 +1,68 @@
+"""Workloads of small models, compiled once for all tests that run them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import models
+import onnx
+
+from gacer_tune.devices.bench import Bench
+from gacer_tune.events import Event
+from gacer_tune.executor import threads
+from gacer_tune.executor.session import Session
+from gacer_tune.frontend.load import load_model
+from gacer_tune.frontend.shapes import input_bounds
+from gacer_tune.ir.memory import place
+from gacer_tune.lowering.lower import lower_model
+from gacer_tune.preparing import link_module, machine_here
+from gacer_tune.store.cache import Cache
+from gacer_tune.tenants import Compiled, Model, assemble, functions
+
+FOLDER = Path(tempfile.gettempdir()) / "gacer-tune-tests"
+
+
+def silent(_: Event) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class Built:
+    compiled: Compiled
+    bench: Bench
+    module: Path
+    models: tuple[onnx.ModelProto, ...]
+
+
+def kernel_cache() -> Cache:
+    """One cache for all tests and runs: what it holds is keyed by content."""
+    return Cache(FOLDER / "cache")
+
+
+@cache
+def tiny(lanes: int = 2) -> Built:
+    """Three small tenants: branches with residual and concatenation, attention, a perceptron."""
+    return build([(name, models.MODELS[name]()) for name in ("tiny_branchy", "tiny_attention", "tiny_mlp")], lanes)
+
+
+def build(named: Sequence[tuple[str, onnx.ModelProto]], lanes: int = 2, **limits: Any) -> Built:
+    """Lower, compile, link and load the models on `lanes` lanes."""
+    machine = machine_here()
+    lowered = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model in named:
+            path = Path(folder) / f"{name}.onnx"
+            onnx.save(model, str(path))
+            loaded = load_model(path)
+            lowered.append(Model(name, "0" * 64, lower_model(loaded, machine, input_bounds(loaded))))
+    compiled = assemble(lowered, machine, **limits)
+    names = functions(compiled.workload)
+    module = link_module(compiled, names, kernel_cache(), silent)
+    session = Session(module, compiled.workload, place(compiled.workload), names, threads.allowed_cpus()[:lanes])
+    session.place_weights(compiled.weights.items())
+    return Built(compiled, Bench(session), module, tuple(model for _, model in named))
