@@ -94,3 +94,12 @@ def sweep(extent: int, vector: int, body: Callable[[Expr, int], None]) -> None:
             body(step * vector, vector)
     for first, width in pieces(whole * vector, extent, vector):
         body(first, width)
+
+
+def nest(extents: Sequence[int], body: Callable[[tuple[Expr, ...]], None]) -> None:
+    """Run body(index) for each index of a shape; for no axes at all: once, with ()."""
+    if not extents:
+        body(())
+        return
+    with loop(extents[0]) as first:
+        nest(extents[1:], lambda rest: body((first, *rest)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -11,7 +10,7 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.blocks import ceildiv
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import Parts, part, run, tiles, unravel
+from gacer_tune.kernels.emit.blocks import Parts, nest, part, run, tiles, unravel
 from gacer_tune.kernels.emit.fold import PROD, RUN, SUM, Fold, Monoid, largest, smallest, start
 from gacer_tune.kernels.emit.function import Function, loop
 from gacer_tune.kernels.machine import Machine
@@ -106,12 +105,3 @@ class _Emitter:
             value = T.bind(tirx.sqrt(value))
         program = self.spec.program
         self.function.store(-1, index, self.function.finish(program, 1, index, value, width))
-
-
-def nest(extents: Sequence[int], body: Callable[[Index], None]) -> None:
-    """Run body(index) for each index of a shape; for no axes at all: once, with ()."""
-    if not extents:
-        body(())
-        return
-    with loop(extents[0]) as first:
-        nest(extents[1:], lambda rest: body((first, *rest)))
