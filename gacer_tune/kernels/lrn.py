@@ -1,0 +1,54 @@
+"""Local response normalisation across neighbouring channels (ONNX LRN)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gacer_tune.kernels.blocks import FEW, MANY, block_size, ceildiv
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Lrn:
+    """source and out (n, h, w, c), float32: x / (bias + alpha / size * sum of squares of `size` channels) ** beta.
+
+    The window has (size - 1) // 2 channels before its own and the rest behind it; channels that are not there count 0.
+    """
+
+    source: Tensor
+    out: Tensor
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 1.0
+    program: Program = field(default=Program())
+
+    @property
+    def pixels(self) -> int:
+        return self.out.size // self.out.shape[-1]
+
+    @property
+    def flops(self) -> int:
+        return self.out.size * (2 * self.size + 8)
+
+    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+        """Operands in the order of the function's parameters; the last one is written."""
+        return self.source, *self.program.operands, self.out
+
+
+@dataclass(frozen=True, slots=True)
+class LrnTile:
+    """Pixels of an item."""
+
+    pixels: int
+
+
+def items(spec: Lrn, tile: LrnTile, machine: Machine) -> int:  # noqa: ARG001 - the same for all machines
+    return ceildiv(spec.pixels, tile.pixels)
+
+
+def candidates(spec: Lrn, machine: Machine) -> list[LrnTile]:  # noqa: ARG001
+    """Variants worth measuring, most promising first."""
+    return list(dict.fromkeys(LrnTile(block_size(spec.pixels, wanted)) for wanted in (FEW, MANY)))
