@@ -46,19 +46,17 @@ def pool(low: Lowering, group: Group) -> None:
 
 
 def global_pool(low: Lowering, group: Group) -> None:
-    """GlobalAveragePool and GlobalMaxPool."""
+    """GlobalMaxPool."""
     node = low.graph.nodes[group.first]
     source = low.view(node.inputs[0])
     out = low.output(node.outputs[0], order_of(source))
     views = [image(view).permute(CHANNELS_LAST) for view in (source, out)]
-    kind: Kind = "max" if node.op == "GlobalMaxPool" else "avg"
     size = (views[0].shape[1], views[0].shape[2])
-    low.emit(node.name, "pool", [low.kernel(Pool(views[0].tensor, views[1].tensor, kind, size), [views[0]], views[1])])
+    low.emit(node.name, "pool", [low.kernel(Pool(views[0].tensor, views[1].tensor, "max", size), [views[0]], views[1])])
 
 
 RULES = {
     "MaxPool": pool,
     "AveragePool": pool,
-    "GlobalAveragePool": global_pool,
     "GlobalMaxPool": global_pool,
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 from math import prod
 
 from gacer_tune.errors import UserError
+from gacer_tune.kernels.gather import Gather
+from gacer_tune.kernels.reduce import Kind as ReduceKind
+from gacer_tune.kernels.reduce import Reduce
 from gacer_tune.kernels.rows import Kind, Rows
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.context import Lowering, program
@@ -68,8 +71,77 @@ def _row(view: View) -> Tensor:
     return Tensor(view.shape[-1:], view.strides[-1:], view.dtype)
 
 
+KINDS: dict[str, ReduceKind] = {
+    "ReduceSum": "sum",
+    "ReduceMean": "mean",
+    "ReduceMax": "max",
+    "ReduceMin": "min",
+    "ReduceProd": "prod",
+    "ReduceSumSquare": "sumsq",
+    "ReduceL1": "l1",
+    "ReduceL2": "l2",
+}
+
+
+def reduce(low: Lowering, group: Group) -> None:
+    """Reduce* of ONNX; without keepdims the output is the same memory without the axes."""
+    graph, node = low.graph, low.graph.nodes[group.first]
+    source = low.view(node.inputs[0])
+    rank, axes = len(source.shape), graph.ints(node, "axes", 1)
+    if not axes:
+        axes = [] if node.attributes.get("noop_with_empty_axes", 0) else list(range(rank))
+    reduced = tuple(sorted(a % rank for a in axes))
+    name = node.outputs[0]
+    made = tuple(1 if a in reduced else n for a, n in enumerate(source.shape))
+    _reduced(low, group, source, reduced, KINDS[node.op], _fresh_or_output(low, name, made, memory_order(source)))
+
+
+def global_average(low: Lowering, group: Group) -> None:
+    """GlobalAveragePool."""
+    node = low.graph.nodes[group.first]
+    source = low.view(node.inputs[0])
+    out = low.output(node.outputs[0], memory_order(source))
+    _reduced(low, group, source, tuple(range(2, len(source.shape))), "mean", out)
+
+
+def _fresh_or_output(low: Lowering, name: str, made: tuple[int, ...], order: tuple[int, ...]) -> View:
+    """A place of shape `made` for the value `name`, whose own shape may lack axes of length 1."""
+    if low.graph.shapes[name] == made:
+        return low.output(name, order)
+    out = low.fresh(name, made, low.graph.dtypes[name])
+    view = out.reshape(low.graph.shapes[name])
+    assert view is not None
+    low.views[name] = view
+    return out
+
+
+def _reduced(low: Lowering, group: Group, source: View, axes: tuple[int, ...], kind: ReduceKind, out: View) -> None:
+    node = low.graph.nodes[group.first]
+    spec = Reduce(source.tensor, out.tensor, axes, kind)
+    low.emit(node.name, "reduce", [low.kernel(spec, [source], out)])
+
+
+def gather(low: Lowering, group: Group) -> None:
+    node = low.graph.nodes[group.first]
+    table = low.view(node.inputs[0])
+    axis = int(node.attributes.get("axis", 0)) % len(table.shape)
+    known = low.graph.constants.get(node.inputs[1])
+    if known is not None and known.ndim == 0:  # one row picked for good is a view
+        row = table.slice(axis, int(known) % table.shape[axis], 1)
+        shape, strides = (values[:axis] + values[axis + 1 :] for values in (row.shape, row.strides))
+        low.views[node.outputs[0]] = row.as_strided(shape, strides)
+        return
+    out = low.output(node.outputs[0], tuple(range(len(low.graph.shapes[node.outputs[0]]))))
+    indices = low.view(node.inputs[1])
+    spec = Gather(table.tensor, indices.tensor, out.tensor, axis)
+    low.emit(node.name, "gather", [low.kernel(spec, [table, indices], out)])
+
+
 RULES = {
     "Softmax": softmax,
     "LogSoftmax": softmax,
     "gacer.LayerNorm": layer_norm,
+    "GlobalAveragePool": global_average,
+    "Gather": gather,
+    **dict.fromkeys(KINDS, reduce),
 }
