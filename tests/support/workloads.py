@@ -7,7 +7,7 @@ from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.ir.workload import Buffer, Kernel, Op, Operand, Port, Tenant, Variant, Workload
+from gacer_tune.ir.workload import Buffer, BufferKind, Kernel, Op, Operand, Port, Tenant, Variant, Workload
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -110,7 +110,7 @@ def _random_tenant(rng: random.Random, name: str, ops: int) -> Tenant:
     readable, made = [0, 1], []
     for number in range(ops):
         last = number == ops - 1
-        kind = "output" if last else "value"
+        kind: BufferKind = "output" if last else "value"
         result = len(buffers)
         buffers.append(Buffer(f"v{number}", rng.randint(1, 300), kind))
         reads = sorted(set(rng.choices(readable, k=rng.randint(1, 2))) | {rng.choice(readable)})

@@ -1,0 +1,158 @@
+"""The last word: does the best schedule found really beat the best baseline? If in doubt, the baseline it is."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.stats import wilcoxon
+
+from gacer_tune.errors import UserError
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.search.device import Device, Pairs
+from gacer_tune.search.objective import Objective, ranked
+from gacer_tune.search.seeds import BASELINES
+from gacer_tune.search.trial import Failure, Timing, Trial, checked
+
+SIGNIFICANCE = 0.05
+FINALISTS = 3
+FRESH_RUNS = 12
+MIN_PAIRS = 5  # fewer cannot reach the significance: 1 / 2^5 < 0.05 < 1 / 2^4
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the search hands back, and why.
+
+    schedule, origin   the winner where it is `accepted`, else the best baseline
+    speedup            median over the pairs of baseline / winner, also where it was not accepted; 1 without pairs
+    p_value            one-sided Wilcoxon signed-rank; 1 without pairs
+    baseline_s, best_s medians of the objective over the pairs; without pairs both are the baseline's fresh measurement
+    baseline           name of the best baseline
+    reason             why, in words
+    """
+
+    schedule: Schedule
+    origin: str
+    accepted: bool
+    speedup: float
+    p_value: float
+    baseline_s: float
+    best_s: float
+    baseline: str
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        fields = ("origin", "accepted", "speedup", "p_value", "baseline_s", "best_s", "baseline", "reason")
+        return {"schedule": self.schedule.to_json(), **{name: getattr(self, name) for name in fields}}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Outcome:
+        """Inverse of to_json. Raises ValueError for a schedule of another format, TypeError for what is no outcome."""
+        return Outcome(**{**data, "schedule": Schedule.from_json(data["schedule"])})
+
+
+def finalists(trials: Sequence[Trial], objective: Objective, count: int = FINALISTS) -> list[Trial]:
+    """The best trials that are no baselines, one for each schedule, best first."""
+    best: dict[Schedule, Trial] = {}
+    for _, trial in ranked(trials, objective):
+        if trial.origin not in BASELINES:
+            best.setdefault(trial.schedule, trial)
+    return list(best.values())[:count]
+
+
+def accept(
+    device: Device, objective: Objective, candidates: Sequence[Trial], baselines: Sequence[Trial], pairs: int
+) -> Outcome:
+    """Measure candidates and baselines afresh, then the best of each against the other in `pairs` interleaved pairs.
+
+    The candidate is accepted when it is faster in the median and the test says that it is no chance; any failure on
+    the way, also of the comparison, leaves the baseline. Raises UserError when no baseline runs: then nothing is
+    known to be right.
+    """
+    if pairs < MIN_PAIRS:
+        raise UserError(f"pairs {pairs}: at least {MIN_PAIRS}, fewer prove nothing")
+    fresh = _fresh(device, baselines)
+    standing = ranked(fresh, objective)
+    if not standing:
+        raise UserError(f"no baseline runs: {_first_cause(fresh)}")
+    value, baseline = standing[0]
+    rivals = _fresh(device, [trial for trial in candidates if trial.schedule != baseline.schedule])
+    if not (running := ranked(rivals, objective)):
+        return _stay(baseline, value, _first_cause(rivals) if rivals else "no other schedule was found")
+    winner = running[0][1]
+    compared = _pairs(device, objective, (baseline.schedule, winner.schedule), pairs)
+    if isinstance(compared, Failure):
+        return _stay(baseline, value, f"the comparison failed: {compared.kind}: {compared.message}")
+    return _judge(baseline, winner, compared)
+
+
+def _judge(baseline: Trial, winner: Trial, pairs: Pairs) -> Outcome:
+    speedup = statistics.median(base / best for base, best in pairs)
+    p_value = p_faster(pairs)
+    accepted = speedup > 1 and p_value < SIGNIFICANCE
+    chosen = winner if accepted else baseline
+    return Outcome(
+        schedule=chosen.schedule,
+        origin=chosen.origin,
+        accepted=accepted,
+        speedup=speedup,
+        p_value=p_value,
+        baseline_s=statistics.median(base for base, _ in pairs),
+        best_s=statistics.median(best for _, best in pairs),
+        baseline=baseline.origin,
+        reason=f"{winner.origin} against {baseline.origin}: {speedup:.3f} times as fast, p = {p_value:.2g}",
+    )
+
+
+def p_faster(pairs: Pairs) -> float:
+    """How likely the second of each pair would look at least this much faster by chance (one-sided Wilcoxon).
+
+    On logarithms, so that a drift of the machine weighs slow and fast pairs alike.
+    """
+    logs = [math.log(base / best) for base, best in pairs]
+    if not any(logs):
+        return 1.0
+    return float(wilcoxon(logs, alternative="greater").pvalue)
+
+
+def _stay(baseline: Trial, value: float, reason: str) -> Outcome:
+    return Outcome(baseline.schedule, baseline.origin, False, 1.0, 1.0, value, value, baseline.origin, reason)
+
+
+def _fresh(device: Device, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials with results of this moment: a lucky measurement is seldom lucky twice."""
+    return [
+        Trial(trial.schedule, checked(device.measure(trial.schedule, FRESH_RUNS)), trial.origin, trial.number)
+        for trial in trials
+    ]
+
+
+def _pairs(device: Device, objective: Objective, both: tuple[Schedule, Schedule], pairs: int) -> Pairs | Failure:
+    """Values of the objective of both schedules, in pairs; the device itself compares makespans only."""
+    if objective.name == "makespan":
+        found = device.compare(*both, pairs)
+        return found if isinstance(found, Failure) else _refuse_invalid(found)
+    values = []
+    for _ in range(pairs):
+        pair = []
+        for schedule in both:
+            result = checked(device.measure(schedule, 1))
+            if isinstance(result, Failure):
+                return result
+            pair.append(objective.of(result))
+        values.append((pair[0], pair[1]))
+    return tuple(values)
+
+
+def _refuse_invalid(pairs: Pairs) -> Pairs | Failure:
+    valid = checked(Timing(tuple(seconds for pair in pairs for seconds in pair), ()))
+    return valid if isinstance(valid, Failure) else pairs
+
+
+def _first_cause(trials: Sequence[Trial]) -> str:
+    causes = [f"{t.origin}: {t.result.kind}: {t.result.message}" for t in trials if isinstance(t.result, Failure)]
+    return causes[0] if causes else "none was given"

@@ -1,0 +1,74 @@
+"""What "faster" means: one number of seconds for a measured or predicted run, lower is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal, get_args
+
+from gacer_tune.errors import UserError
+from gacer_tune.ir.workload import Tenant, Workload
+from gacer_tune.search.trial import Timing, Trial
+
+ObjectiveName = Literal["makespan", "throughput", "slo"]
+
+_SLO_PENALTY = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """makespan    when the last tenant is done
+    throughput  harmonic mean of the tenants' completion times by weight x batch: its inverse is the weighted rate
+    slo         makespan, times 1 + 10 x the sum over tenants of the share by which they miss their slo_s
+
+    Raises UserError for an unknown name, and for slo where no tenant has one.
+    """
+
+    workload: Workload
+    name: ObjectiveName = "makespan"
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(ObjectiveName):
+            raise UserError(f"objective {self.name!r}: one of {', '.join(get_args(ObjectiveName))}")
+        if self.name == "slo" and not any(tenant.slo_s > 0 for tenant in self.workload.tenants):
+            raise UserError("objective slo: no tenant has an slo, at least one must")
+
+    def value(self, makespan_s: float, tenants_s: Sequence[float]) -> float:
+        """Seconds of a run that takes `makespan_s` and whose tenant t is done at tenants_s[t]."""
+        if self.name == "makespan":
+            return makespan_s
+        pairs = list(zip(self.workload.tenants, tenants_s, strict=True))
+        return _harmonic_s(pairs) if self.name == "throughput" else makespan_s * (1 + _SLO_PENALTY * _excess(pairs))
+
+    def of(self, timing: Timing) -> float:
+        return self.value(timing.median_s, timing.tenants_s)
+
+
+def ranked(trials: Iterable[Trial], objective: Objective) -> list[tuple[float, Trial]]:
+    """(value, trial) of all that did not fail, best first, the earlier of equals first."""
+    good = [(objective.of(trial.result), trial) for trial in trials if isinstance(trial.result, Timing)]
+    return sorted(good, key=lambda pair: pair[0])
+
+
+def best_so_far(trials: Sequence[Trial], objective: Objective) -> list[tuple[Trial, float]]:
+    """Each trial with the best value until then, from the first trial that did not fail; never rises."""
+    curve: list[tuple[Trial, float]] = []
+    best = inf
+    for trial in trials:
+        if isinstance(trial.result, Timing):
+            best = min(best, objective.of(trial.result))
+        if best < inf:
+            curve.append((trial, best))
+    return curve
+
+
+def _harmonic_s(pairs: Sequence[tuple[Tenant, float]]) -> float:
+    shares = [(tenant.weight * tenant.batch, seconds) for tenant, seconds in pairs if seconds > 0]
+    total: float = sum(share for share, _ in shares)
+    rate: float = sum(share / seconds for share, seconds in shares)
+    return total / rate if rate else 0.0
+
+
+def _excess(pairs: Sequence[tuple[Tenant, float]]) -> float:
+    return sum(max(0.0, seconds / tenant.slo_s - 1) for tenant, seconds in pairs if tenant.slo_s > 0)

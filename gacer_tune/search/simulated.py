@@ -1,0 +1,89 @@
+"""A machine made of numbers: tests, and trying out a search, without hardware."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.cost_model.timeline import Timeline, simulate
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.verify import IllegalScheduleError
+from gacer_tune.ir.workload import Workload
+from gacer_tune.search.device import Pairs
+from gacer_tune.search.trial import Failure, Timing
+
+
+@dataclass(frozen=True)
+class SimulatedDevice:
+    """Times come from the timeline of a profile that the search does not see: contention makes kernels slower beside
+    others than `profile` says, each by a share of its own between 0 and `contention`.
+
+    noise   standard deviation of the logarithm of each run's time; 0 makes every run exact
+    seed    of the noise and of the contention
+    faults  failures by digest of the schedule
+    """
+
+    workload: Workload
+    profile: Profile
+    lanes: int
+    noise: float = 0.0
+    seed: int = 0
+    contention: float = 0.0
+    faults: Mapping[str, Failure] = field(default_factory=dict)
+    _rng: random.Random = field(init=False, repr=False, compare=False)
+    _truth: Profile = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_rng", random.Random(self.seed))
+        object.__setattr__(self, "_truth", _contended(self.profile, self.contention, self.seed))
+
+    def measure(self, schedule: Schedule, repeats: int) -> Timing | Failure:
+        run = self._run(schedule)
+        if isinstance(run, Failure):
+            return run
+        factors = [self._factor() for _ in range(repeats)]
+        typical = statistics.median(factors)
+        return Timing(tuple(run.makespan_s * f for f in factors), tuple(s * typical for s in run.tenants_s))
+
+    def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
+        """Half of the noise is drift, which both runs of a pair share."""
+        runs = []
+        for schedule in (a, b):
+            run = self._run(schedule)
+            if isinstance(run, Failure):
+                return run
+            runs.append(run.makespan_s)
+        found = []
+        for _ in range(pairs):
+            drift = self._factor()
+            found.append((runs[0] * drift * self._factor(), runs[1] * drift * self._factor()))
+        return tuple(found)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _run(self, schedule: Schedule) -> Timeline | Failure:
+        if self.faults and (fault := self.faults.get(schedule.digest)):
+            return fault
+        if schedule.lanes > self.lanes:
+            return Failure("illegal", f"{schedule.lanes} lanes, the device has {self.lanes}")
+        try:
+            plan = lower(self.workload, schedule)
+        except IllegalScheduleError as error:
+            return Failure("illegal", str(error))
+        return simulate(self.workload, plan, self._truth)
+
+    def _factor(self) -> float:
+        return self._rng.lognormvariate(0.0, self.noise) if self.noise else 1.0
+
+
+def _contended(profile: Profile, contention: float, seed: int) -> Profile:
+    rng = random.Random(f"contention {seed}")
+    shared = tuple(
+        tuple(tuple(s * (1 + contention * rng.random()) for s in row) for row in kernels) for kernels in profile.shared
+    )
+    return replace(profile, shared=shared)

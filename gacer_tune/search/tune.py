@@ -1,0 +1,150 @@
+"""The search as a generator of trials: baselines first, then rounds of a strategy's proposals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from gacer_tune.cost_model.profile import Profile, refuse_mismatch
+from gacer_tune.errors import UserError
+from gacer_tune.ir.neighbours import Only
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.workload import Workload
+from gacer_tune.search.coordinate import CoordinateDescent
+from gacer_tune.search.device import Device
+from gacer_tune.search.evolve import Evolve
+from gacer_tune.search.exhaustive import Exhaustive
+from gacer_tune.search.objective import Objective, ObjectiveName, ranked
+from gacer_tune.search.ranking import Ranker
+from gacer_tune.search.seeds import baselines, seeds
+from gacer_tune.search.strategy import RandomSearch, Space, Strategy
+from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, merged
+
+STRATEGIES = ("evolve", "coordinate", "random", "exhaustive")
+ROUND = 8  # proposals between two looks at the history
+FEW, MANY = 3, 12  # runs of a first look, and what a contender gets on top
+HOPELESS = 16  # trials that all fail before the search gives up
+
+_NEAR = 0.02  # a contender is not further than this from the best, or than its own spread
+_WIDEST = 0.10  # a spread above this is no excuse
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """budget_s: seconds for this call; trials: at most so many, those of the history counted. The baselines are always
+    measured. Raises UserError for what cannot be.
+    """
+
+    budget_s: float = 120.0
+    trials: int = 10_000
+    strategy: str = "evolve"
+    objective: ObjectiveName = "makespan"
+    seed: int = 0
+    only: Only | None = None
+
+    def __post_init__(self) -> None:
+        if not self.budget_s > 0:
+            raise UserError(f"budget {self.budget_s} s: it must be above 0")
+        if self.trials < 1:
+            raise UserError(f"trials {self.trials}: at least 1")
+        if self.strategy not in STRATEGIES:
+            raise UserError(f"strategy {self.strategy!r}: one of {', '.join(STRATEGIES)}")
+        if self.only not in (None, *get_args(Only)):
+            raise UserError(f"only {self.only!r}: one of {', '.join(get_args(Only))}, or nothing for both")
+
+
+def tune(
+    workload: Workload,
+    device: Device,
+    profile: Profile,
+    options: TuneOptions,
+    history: Sequence[Trial] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Trial]:
+    """Yield each trial when it is over; its number goes on from the history, whose schedules are not measured again.
+
+    First the baselines, with their names as origin. Then the strategy's proposals until the budget or the number of
+    trials is used up, or the strategy knows no more. Each schedule gets FEW runs; one that may be the best gets MANY
+    more at once, and its trial holds all of them. Equal seeds and results give equal proposals.
+
+    Raises UserError when nothing but failures came of HOPELESS trials or of the whole search, with the first cause.
+    """
+    refuse_mismatch(workload, profile)
+    search = _Search(device, Objective(workload, options.objective), history, clock)
+    starts = baselines(workload, profile, device.lanes)
+    for name, schedule in starts.items():
+        if not any(trial.origin == name and trial.schedule == schedule for trial in history):
+            yield search.trial(schedule, name, FEW + MANY)
+    space = Space(workload, device.lanes, tuple(starts.values()), options.seed, options.only)
+    strategy = _strategy(options, space, profile, search.objective)
+    while not search.over(options):
+        proposals = strategy.propose(search.history, min(ROUND, options.trials - len(search.history)))
+        if not proposals:
+            break
+        for schedule in proposals:
+            if search.over(options):
+                break
+            yield search.trial(schedule, options.strategy, FEW)
+    search.refuse_hopeless()
+
+
+def _strategy(options: TuneOptions, space: Space, profile: Profile, objective: Objective) -> Strategy:
+    if options.strategy == "random":
+        return RandomSearch(space)
+    if options.strategy == "coordinate":
+        return CoordinateDescent(space, objective)
+    if options.strategy == "exhaustive":
+        return Exhaustive(space)
+    ranker = Ranker(space.workload, profile, objective, options.seed)
+    # The seeds decide chunks and pointers at once, so they belong to neither half of the space.
+    starts = seeds(space.workload, profile, space.lanes) if options.only is None else ()
+    return Evolve(space, ranker, starts)
+
+
+class _Search:
+    """The history so far, and the time and the best value that go with it."""
+
+    def __init__(
+        self, device: Device, objective: Objective, history: Sequence[Trial], clock: Callable[[], float]
+    ) -> None:
+        self.device, self.objective, self.clock = device, objective, clock
+        self.history = list(history)
+        self.began_s = clock()
+        self.spent_s = history[-1].at_s if history else 0.0  # by the calls that made the history
+        self.best = min((value for value, _ in ranked(history, objective)), default=float("inf"))
+
+    def over(self, options: TuneOptions) -> bool:
+        """True when the budget or the trials are used up. Raises UserError when to go on is hopeless."""
+        if len(self.history) >= HOPELESS:
+            self.refuse_hopeless()
+        return self.clock() - self.began_s >= options.budget_s or len(self.history) >= options.trials
+
+    def trial(self, schedule: Schedule, origin: str, repeats: int) -> Trial:
+        result = checked(self.device.measure(schedule, repeats))
+        if isinstance(result, Timing) and repeats == FEW and self._contends(result):
+            result = _more(result, checked(self.device.measure(schedule, MANY)))
+        if isinstance(result, Timing):
+            self.best = min(self.best, self.objective.of(result))
+        done = Trial(schedule, result, origin, len(self.history), self.spent_s + self.clock() - self.began_s)
+        self.history.append(done)
+        return done
+
+    def _contends(self, timing: Timing) -> bool:
+        return self.objective.of(timing) <= self.best * (1 + max(_NEAR, min(timing.spread, _WIDEST)))
+
+    def refuse_hopeless(self) -> None:
+        failures = [trial for trial in self.history if isinstance(trial.result, Failure)]
+        if failures and len(failures) == len(self.history):
+            raise UserError(f"all {len(failures)} trials failed, the first ({_cause(failures[0])})")
+
+
+def _more(few: Timing, more: Result) -> Result:
+    """All runs of both looks; a failure at the second one is the result."""
+    return more if isinstance(more, Failure) else merged(few, more)
+
+
+def _cause(trial: Trial) -> str:
+    assert isinstance(trial.result, Failure)
+    return f"{trial.origin}: {trial.result.kind}: {trial.result.message}"

@@ -1,0 +1,72 @@
+import json
+import math
+
+import pytest
+from gacer_tune.ir.schedule import sequential
+from gacer_tune.ir.workload import Workload, canonical
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gacer_tune.search.trial import Failure, FailureKind, Timing, Trial, checked, merged, result_from_json
+from tests.support.workloads import chain, quick
+
+SCHEDULE = sequential(Workload((chain("a", (4,)),)), 2)
+KINDS: tuple[FailureKind, ...] = ("crash", "timeout", "memory", "wrong-output", "illegal", "invalid-time")
+
+times = st.floats(1e-9, 1e3)
+
+
+def over_json(trial: Trial) -> Trial:
+    return Trial.from_json(json.loads(canonical(trial.to_json())))
+
+
+@quick
+@given(st.lists(times, min_size=1, max_size=20).map(tuple), st.lists(times, max_size=3).map(tuple), times)
+def test_a_timing_survives_json(seconds: tuple[float, ...], tenants_s: tuple[float, ...], at_s: float) -> None:
+    trial = Trial(SCHEDULE, Timing(seconds, tenants_s), "evolve", 7, at_s)
+    assert over_json(trial) == trial
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failure_survives_json(kind: FailureKind) -> None:
+    trial = Trial(SCHEDULE, Failure(kind, "signal 11"), "random", 0)
+    assert over_json(trial) == trial
+
+
+def test_median_and_spread_by_hand() -> None:
+    timing = Timing((1.0, 9.0, 2.0, 3.0, 4.0), ())
+    assert timing.median_s == 3.0
+    assert timing.spread == pytest.approx((4.0 - 2.0) / 3.0)
+    assert Timing((2.0,), ()).spread == 0.0
+    assert Timing((2.0,) * 9, ()).spread == 0.0
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf, -math.inf])
+def test_times_that_cannot_be_are_failures(bad: float) -> None:
+    assert checked(Timing((1.0, bad), ())) == Failure("invalid-time", f"a run of {bad} s, a finite number above 0")
+    data = json.loads(json.dumps(Trial(SCHEDULE, Timing((bad,), ()), "evolve", 1).to_json()))
+    read = Trial.from_json(data)
+    assert isinstance(read.result, Failure)
+    assert read.result.kind == "invalid-time"
+
+
+def test_a_tenant_may_be_done_at_once_but_not_before() -> None:
+    assert checked(Timing((1.0,), (0.0, 1.0))) == Timing((1.0,), (0.0, 1.0))
+    failed = checked(Timing((1.0,), (1.0, -0.5)))
+    assert failed == Failure("invalid-time", "tenant 1 done at -0.5 s, a finite number not below 0")
+    assert checked(Timing((), ())) == Failure("invalid-time", "no run was timed")
+
+
+def test_what_is_no_trial_is_refused() -> None:
+    trial = Trial(SCHEDULE, Failure("crash", "x"), "evolve", 0)
+    with pytest.raises(ValueError, match="trial format 0: this version reads 1"):
+        Trial.from_json(trial.to_json() | {"format": 0})
+    with pytest.raises(ValueError, match="failure 'bored': one of crash, timeout"):
+        result_from_json({"failure": {"kind": "bored", "message": ""}})
+    with pytest.raises(KeyError):
+        result_from_json({})
+
+
+def test_merging_keeps_every_run() -> None:
+    both = merged(Timing((1.0, 2.0, 3.0), (1.0, 2.0)), Timing((5.0,), (5.0, 2.0)))
+    assert both == Timing((1.0, 2.0, 3.0, 5.0), (2.0, 2.0))
