@@ -38,10 +38,14 @@ def run(first: Expr, width: int) -> Expr:
     return first if width == 1 else T.ramp(first, 1, width)
 
 
+def spread(value: Expr, width: int) -> Expr:
+    """One element in `width` lanes."""
+    return value if width == 1 else T.broadcast(value, width)
+
+
 def splat(value: float, width: int, dtype: str = "float32") -> Expr:
     """A constant in `width` lanes."""
-    constant = tirx.const(value, dtype)
-    return constant if width == 1 else T.broadcast(constant, width)
+    return spread(tirx.const(value, dtype), width)
 
 
 def pieces(start: int, stop: int, vector: int) -> list[tuple[int, int]]:

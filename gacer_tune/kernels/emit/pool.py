@@ -9,7 +9,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import run, splat
+from gacer_tune.kernels.emit.blocks import run, splat, spread
 from gacer_tune.kernels.emit.function import Function, address, loop
 from gacer_tune.kernels.emit.planes import Strip, each_strip
 from gacer_tune.kernels.emit.window import column_of, each_columns, row_of, rows_inside, taps_inside
@@ -81,7 +81,7 @@ class _Emitter:
             result = accumulators[run(value.at, value.width)]
             if self.spec.kind == "avg":
                 share = self.share(strip.row, columns, value.column)
-                result = result * (share if value.width == 1 else T.broadcast(share, value.width))
+                result = result * (spread(share, value.width))
             index = self.index(strip, strip.row, column + value.column, value.channel)
             done = self.function.finish(program, 1, index, result, value.width)
             self.function.store(1 + len(program.operands), index, done)

@@ -10,7 +10,7 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.blocks import ceildiv
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import part, run, sweep, unravel
+from gacer_tune.kernels.emit.blocks import part, run, spread, sweep, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold, Monoid, largest
 from gacer_tune.kernels.emit.function import Function, loop
 from gacer_tune.kernels.machine import Machine
@@ -134,8 +134,3 @@ class _Emitter:
             value = value * self.function.load(operand, (first,), width)
             operand += 1
         return value if self.spec.bias is None else value + self.function.load(operand, (first,), width)
-
-
-def spread(value: Expr, width: int) -> Expr:
-    """One element in `width` lanes."""
-    return value if width == 1 else T.broadcast(value, width)
