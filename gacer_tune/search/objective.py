@@ -71,4 +71,4 @@ def _harmonic_s(pairs: Sequence[tuple[Tenant, float]]) -> float:
 
 
 def _excess(pairs: Sequence[tuple[Tenant, float]]) -> float:
-    return sum(max(0.0, seconds / tenant.slo_s - 1) for tenant, seconds in pairs if tenant.slo_s > 0)
+    return sum(max(0.0, float(seconds / tenant.slo_s - 1)) for tenant, seconds in pairs if tenant.slo_s > 0)
