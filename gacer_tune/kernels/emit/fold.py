@@ -5,8 +5,9 @@ The order depends on the number of elements and on the machine only, so all vari
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from tvm import tirx
@@ -14,7 +15,7 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.blocks import ceildiv
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import Parts, part, pieces, run, splat
+from gacer_tune.kernels.emit.blocks import Parts, nest, part, pieces, run, splat
 from gacer_tune.kernels.emit.function import loop
 
 Expr = Any
@@ -124,6 +125,37 @@ def start(buffer: Any, monoid: Monoid, parts: Parts, dtype: str) -> None:
     """Set the vectors of an accumulator buffer to the value that changes nothing."""
     for first, width in parts:
         T.buffer_store(buffer, splat(monoid.start, width, dtype), [run(first, width)])
+
+
+def fold_lanes(
+    monoid: Monoid, parts: Parts, extents: Sequence[int], term: Callable[[tuple[Expr, ...], int, int], Expr], dtype: str
+) -> Any:
+    """Fold a tile of lanes, each on its own, over all indices of `extents`; the result is a buffer of the lanes.
+
+    term(index, offset, width) gives the vector of parts at an index. Runs of terms are added up by themselves, then to
+    the total.
+    """
+    *outer, extent = extents
+    size = sum(width for _, width in parts)
+    totals, sums = (T.alloc_buffer((size,), dtype, scope="local") for _ in range(2))
+    runs = ceildiv(extent, RUN)
+    single = prod(outer) * runs == 1
+
+    def add(buffer: Any, place: tuple[int, int], value: Expr) -> None:
+        T.buffer_store(buffer, monoid.combine(buffer[run(*place)], value), [run(*place)])
+
+    def add_run(index: tuple[Expr, ...]) -> None:
+        start(sums, monoid, parts, dtype)
+        with loop(part(extent, RUN, index[-1], runs)) as step:
+            for place in parts:
+                add(sums, place, term((*index[:-1], index[-1] * RUN + step), *place))
+        for place in () if single else parts:
+            add(totals, place, sums[run(*place)])
+
+    if not single:
+        start(totals, monoid, parts, dtype)
+    nest((*outer, runs), add_run)
+    return sums if single else totals
 
 
 def halves(value: Expr) -> tuple[Expr, Expr]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.blocks import ceildiv
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import Parts, nest, part, run, tiles, unravel
-from gacer_tune.kernels.emit.fold import PROD, RUN, SUM, Fold, Monoid, largest, smallest, start
+from gacer_tune.kernels.emit.fold import PROD, SUM, Fold, Monoid, fold_lanes, largest, smallest
 from gacer_tune.kernels.emit.function import Function, loop
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.reduce import Reduce, ReduceTile, blocks, layout
@@ -61,32 +59,14 @@ class _Emitter:
         self.write(row, T.bind(folding.result()), 1)
 
     def lanes(self, row: Index, lane: Expr, parts: Parts) -> None:
-        """Results of a tile of lanes. Runs of terms are added up by themselves, then to the total."""
-        *outer, extent = self.layout.reduced
-        size = sum(width for _, width in parts)
-        totals, sums = (T.alloc_buffer((size,), self.dtype, scope="local") for _ in range(2))
-        runs = ceildiv(extent, RUN)
-        single = prod(outer) * runs == 1
+        """Results of a tile of lanes."""
 
-        def add_run(index: Index) -> None:
-            start(sums, self.monoid, parts, self.dtype)
-            with loop(part(extent, RUN, index[-1], runs)) as step:
-                inner = (*index[:-1], index[-1] * RUN + step)
-                for offset, width in parts:
-                    self.add(sums, (offset, width), self.term((*inner, *row, lane + offset), width))
-            for offset, width in () if single else parts:
-                self.add(totals, (offset, width), sums[run(offset, width)])
+        def term(index: Index, offset: int, width: int) -> Expr:
+            return self.term((*index, *row, lane + offset), width)
 
-        if not single:
-            start(totals, self.monoid, parts, self.dtype)
-        nest((*outer, runs), add_run)
+        results = fold_lanes(self.monoid, parts, self.layout.reduced, term, self.dtype)
         for offset, width in parts:
-            value = (sums if single else totals)[run(offset, width)]
-            self.write((*row, lane + offset), T.bind(value), width)
-
-    def add(self, buffer: Any, place: tuple[int, int], value: Expr) -> None:
-        where = run(*place)
-        T.buffer_store(buffer, self.monoid.combine(buffer[where], value), [where])
+            self.write((*row, lane + offset), T.bind(results[run(offset, width)]), width)
 
     def term(self, index: Index, width: int) -> Expr:
         """What one element of the source contributes."""
