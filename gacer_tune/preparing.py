@@ -21,6 +21,7 @@ from gacer_tune.executor import threads
 from gacer_tune.ir.workload import Workload, canonical
 from gacer_tune.kernels.build import build
 from gacer_tune.kernels.machine import MACHINES, Machine
+from gacer_tune.kernels.rules import code_version
 from gacer_tune.lowering.graph import Array
 from gacer_tune.selection import select
 from gacer_tune.store.cache import Cache
@@ -29,9 +30,6 @@ from gacer_tune.tenants import Compiled, Model, assemble, functions
 
 if TYPE_CHECKING:
     from gacer_tune.settings import Settings, TenantSettings
-
-MODULE_VERSION = 2  # of the interpreter; linked modules are cached under it
-PROFILE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
 
 def _profile_key(workload: Workload, cpus: Sequence[int]) -> str:
     """Times belong to a workload, to a machine, and to the number of lanes that were busy at once."""
-    parts = [PROFILE_VERSION, MODULE_VERSION, workload.key, host_fingerprint().key(), len(cpus)]
+    parts = [code_version("devices", "executor"), workload.key, host_fingerprint().key(), len(cpus)]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
@@ -128,7 +126,7 @@ def _stage(folder: Path, compiled: Compiled, workload: Workload, cache: Cache, l
 
 def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: Listen) -> Path:
     """Return a library with these functions, in this order, and the interpreter; compile what is missing."""
-    key = hashlib.sha256(canonical([MODULE_VERSION, version("apache-tvm"), list(names)]).encode()).hexdigest()
+    key = hashlib.sha256(canonical([code_version("executor"), version("apache-tvm"), list(names)]).encode()).hexdigest()
     found = cache.get(key)
     if found is not None:
         return found

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 from gacer_tune.ir.workload import canonical
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import Tensor
-
-# Raise this whenever an emitter changes what it emits: compiled kernels are cached under it.
-EMITTER_VERSION = 1
 
 Tile = Any
 
@@ -52,6 +51,14 @@ def items(spec: Spec, tile: Tile, machine: Machine) -> int:
     return int(module(spec).items(spec, tile, machine))
 
 
+@cache
+def code_version(*folders: str) -> str:
+    """Digest of the code in folders of the package: what it compiles is cached under it."""
+    root = Path(__file__).parent.parent
+    files = sorted(path for folder in folders for path in (root / folder).glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What one compiled function is made from."""
@@ -63,7 +70,8 @@ class Source:
     @property
     def name(self) -> str:
         """Symbol of the function: its rule and a digest of all that its code depends on."""
-        parts = [EMITTER_VERSION, rule(self.spec), asdict(self.spec), asdict(self.tile), asdict(self.machine)]  # type: ignore[call-overload]
+        code = code_version("kernels", "kernels/emit")
+        parts = [code, rule(self.spec), asdict(self.spec), asdict(self.tile), asdict(self.machine)]  # type: ignore[call-overload]
         return f"gt_{rule(self.spec)}_{hashlib.sha256(canonical(parts).encode()).hexdigest()[:20]}"
 
     def emit(self) -> Any:
