@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from gacer_tune.kernels.tensor import ceildiv
+
 FEW, MANY = 16, 48  # work items wanted: enough for a few lanes, enough for fine chunks
-
-
-def ceildiv(total: int, size: int) -> int:
-    return -(-total // size)
 
 
 def block_size(total: int, wanted: int) -> int:

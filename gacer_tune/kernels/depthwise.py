@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gacer_tune.kernels.blocks import FEW, MANY, ceildiv
+from gacer_tune.kernels.blocks import FEW, MANY
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.planes import Order, PlaneTile, blocked, plane_items
 from gacer_tune.kernels.program import Program
-from gacer_tune.kernels.tensor import Tensor, dense
+from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 from gacer_tune.kernels.window import Pair, Window
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size, ceildiv
+from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.views import joined, merged, part_of
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size, ceildiv
+from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.program import Program
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gacer_tune.kernels.blocks import block_size, ceildiv
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.blocks import block_size
+from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 Order = Literal["ohw", "hwo"]
 

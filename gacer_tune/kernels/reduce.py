@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size, ceildiv
+from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.program import Program
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.views import joined, merged, part_of
 
 Kind = Literal["sum", "mean", "max", "min", "prod", "sumsq", "l1", "l2"]

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size, ceildiv
+from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.program import Program
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 Kind = Literal["softmax", "log_softmax", "layer_norm", "rms_norm", "l2_norm"]
 FLOPS = {"softmax": 16, "log_softmax": 16, "layer_norm": 8, "rms_norm": 5, "l2_norm": 3}  # an element; exp counts 12

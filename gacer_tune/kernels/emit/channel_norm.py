@@ -8,14 +8,13 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.blocks import ceildiv
 from gacer_tune.kernels.channel_norm import ChannelNorm, ChannelNormTile, units
 from gacer_tune.kernels.emit.blocks import Parts, nest, part, run, spread, sweep, tiles
 from gacer_tune.kernels.emit.fold import SUM, Fold, fold_lanes
 from gacer_tune.kernels.emit.function import Function, loop
 from gacer_tune.kernels.emit.scalar import lanes, like
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.views import joined, merged, part_of
 
 Expr = Any

@@ -13,10 +13,10 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.blocks import ceildiv
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import Parts, nest, part, pieces, run, splat
 from gacer_tune.kernels.emit.function import loop
+from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
 Combine = Callable[[Expr, Expr], Expr]

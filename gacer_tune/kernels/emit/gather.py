@@ -7,13 +7,12 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.blocks import ceildiv
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import nest, part, sweep, unravel
 from gacer_tune.kernels.emit.function import Function, loop
 from gacer_tune.kernels.gather import Gather, GatherTile, layout
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import NBYTES
+from gacer_tune.kernels.tensor import NBYTES, ceildiv
 
 Expr = Any
 
