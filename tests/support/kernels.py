@@ -19,6 +19,7 @@ from gacer_tune.kernels.emit.compile import object_code
 from gacer_tune.kernels.machine import MACHINES, Machine
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.tensor import Tensor, dense
+from gacer_tune.kernels.window import Window
 
 Array = NDArray[Any]
 GUARD = 64  # elements before and after an operand
@@ -198,3 +199,30 @@ def evaluated(program: Program, value: Array, operands: Sequence[Array]) -> Arra
 def epilogue(program: Program, seed: int) -> list[Operand]:
     """Random values for the operands of a program."""
     return [operand(tensor, normal(seed + 1 + i, tensor.shape)) for i, tensor in enumerate(program.operands)]
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Window:
+    """A convolution's window over a small image, which may be padded on any side."""
+    axes = []
+    for longest in (8, 14):
+        size, step, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
+        reach = (size - 1) * dilation + 1
+        before, behind = draw(st.integers(0, size - 1)), draw(st.integers(0, size - 1))
+        image = draw(st.integers(max(1, reach - before - behind), longest))
+        axes.append((size, step, before, dilation, image, (image + before + behind - reach) // step + 1))
+    return Window(*zip(*axes, strict=True))
+
+
+def convolved(source: Array, weight: Array, groups: int, window: Window) -> Array:
+    """Convolution of images (n, h, w, c) with weights (o, c / groups, rows, columns), in double precision."""
+    outputs_, inputs, rows, columns = weight.shape
+    found = np.zeros((source.shape[0], *window.out, groups, outputs_ // groups))
+    split = source.astype(np.float64).reshape(*source.shape[:3], groups, inputs)
+    kernels = weight.astype(np.float64).reshape(groups, outputs_ // groups, inputs, rows, columns)
+    for y, x, row, column in np.ndindex(rows, columns, *window.out):
+        at_y = row * window.stride[0] + y * window.dilation[0] - window.pad[0]
+        at_x = column * window.stride[1] + x * window.dilation[1] - window.pad[1]
+        if 0 <= at_y < source.shape[1] and 0 <= at_x < source.shape[2]:
+            found[:, row, column] += np.einsum("ngc,goc->ngo", split[:, at_y, at_x], kernels[..., y, x])
+    return found.reshape(source.shape[0], *window.out, outputs_)

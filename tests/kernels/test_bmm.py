@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gacer_tune.kernels.bmm import BatchMatmul, candidates, items
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.tensor import Tensor, dense
+from tests.support.kernels import (
+    Operand,
+    close,
+    cuts,
+    epilogue,
+    evaluated,
+    few,
+    machines,
+    normal,
+    operand,
+    outputs,
+    programs,
+    seeds,
+    views,
+)
+
+
+@st.composite
+def shared(draw: st.DrawFn, batch: tuple[int, ...], matrix: tuple[int, int]) -> Tensor:
+    """A stack of matrices in any layout, perhaps one and the same along some of the batch axes."""
+    kept = tuple(extent if draw(st.integers(0, 3)) else 1 for extent in batch)
+    view = draw(views((*kept, *matrix)))
+    strides = tuple(0 if extent == 1 else stride for extent, stride in zip(kept, view.strides, strict=False))
+    return Tensor((*batch, *matrix), (*strides, *view.strides[-2:]))
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> BatchMatmul:
+    batch = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
+    m, n = draw(st.sampled_from((1, 2, 5, 6, 13, 33))), draw(st.sampled_from((1, 3, 8, 16, 21, 37, 64)))
+    k = draw(st.sampled_from((1, 2, 7, 64, 100)))
+    out = draw(views((*batch, m, n)))
+    return BatchMatmul(draw(shared(batch, (m, k))), draw(shared(batch, (k, n))), out, draw(programs(out.shape)))
+
+
+def filled(tensor: Tensor, seed: int) -> Operand:
+    """Random values, written once where axes share them."""
+    found = Operand(tensor, np.nan)
+    part = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.strides)
+    found.array[part] = normal(seed, found.array[part].shape)
+    return found
+
+
+@few(12)
+@given(specs(), st.sampled_from(machines()), seeds, cuts)
+def test_matches_numpy(spec: BatchMatmul, machine: Machine, seed: int, cut: float) -> None:
+    left, right = filled(spec.left, seed), filled(spec.right, seed + 50)
+    rest = epilogue(spec.program, seed)
+    expected = left.array.astype(np.float64) @ right.array.astype(np.float64)
+    close(
+        outputs(spec, [left, right, *rest], machine, cut),
+        evaluated(spec.program, expected, [gate.array for gate in rest]),
+    )
+
+
+@pytest.mark.parametrize("machine", machines(), ids=lambda machine: str(machine.isa))
+def test_reductions_too_long_for_scratch_are_packed_in_chunks(machine: Machine) -> None:
+    spec = BatchMatmul(dense((3, 5000)), Tensor((5000, 18), (1, 5000)), dense((3, 18)))
+    left, right = normal(1, (3, 5000)), normal(2, (5000, 18))
+    found = outputs(spec, [operand(spec.left, left), operand(spec.right, right)], machine)
+    close(found, left.astype(np.float64) @ right.astype(np.float64))
+
+
+def test_attention_has_enough_items_and_packs_the_keys() -> None:
+    """12 heads of 64 from (sequence, heads, 64): queries times transposed keys."""
+    heads = (98304, 64)
+    query, keys = Tensor((1, 12, 128, 64), (*heads, 768, 1)), Tensor((1, 12, 64, 128), (*heads, 1, 768))
+    spec = BatchMatmul(query, keys, dense((1, 12, 128, 128)))
+    for machine in machines():
+        tiles = candidates(spec, machine)
+        assert 2 <= len(tiles) <= 6
+        assert all(tile.packed and items(spec, tile, machine) >= 12 for tile in tiles)
