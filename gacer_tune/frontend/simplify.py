@@ -1,0 +1,97 @@
+"""From a static model to a canonical one: few kinds of operators, each in one spelling.
+
+onnxslim removes what is redundant; the rules here decide how the rest is spelt. Constant folding is ours as well:
+onnxslim folds with ONNX Runtime, which need not be installed, and without limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+
+import onnx
+
+from gacer_tune.frontend.activations import name_activation, recognise_activation
+from gacer_tune.frontend.affine import batchnorm_to_mul_add, fold_affine
+from gacer_tune.frontend.elementary import dropout_to_identity, remove_identities, sum_to_adds
+from gacer_tune.frontend.fold import fold_constants
+from gacer_tune.frontend.gemm import normalise_gemm
+from gacer_tune.frontend.graph import Graph, rewrite
+from gacer_tune.frontend.inference import infer_types
+from gacer_tune.frontend.layernorm import name_layernorm, recognise_layernorm
+from gacer_tune.frontend.structure import name_nodes
+
+# Patterns of onnxslim we do not want. Conv and Gemm followed by arithmetic: our own `fold_affine` minds the axis along
+# which a constant is broadcast. FusionGemm puts a Gemm between two Reshapes where MatMul and Add fuse better.
+_SKIPPED_PATTERNS = [
+    *("FusionConvMul", "FusionConvTransposeMul", "FusionConvAdd", "FusionConvTransposeAdd"),
+    *("FusionConvBN", "FusionConvTransposeBN", "FusionGemm", "FusionGemmMul", "FusionGemmAdd"),
+]
+_SKIPPED_OPTIMIZATIONS = ["constant_folding", "weight_tying"]
+
+_SPELLING = (sum_to_adds, dropout_to_identity)
+_FUSION = (name_activation, name_layernorm, recognise_activation, recognise_layernorm, normalise_gemm, fold_affine)
+
+
+def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model that computes the same (up to rounding) with the same inputs and outputs in canonical form.
+
+    The shapes of the inputs must be static. Afterwards: no Constant, Sum, BatchNormalization, Dropout of inference; no
+    node of constants only; Gemm plain; activations and layer normalisation as gacer operators (see `nodes`).
+    """
+    graph = Graph.of(model)
+    _clean(graph)
+    graph = Graph.of(_slim(graph.to_model()))
+    canonicalise(graph)
+    result = graph.to_model()
+    name_nodes(result.graph)
+    return result
+
+
+def canonicalise(graph: Graph) -> None:
+    """Our own part of `simplify`, in place."""
+    _clean(graph)
+    changed = True
+    while changed:
+        changed = rewrite(graph, _FUSION)
+        # What found no Conv to disappear into is only spelt out when nothing else applies any more.
+        changed |= rewrite(graph, (batchnorm_to_mul_add,))
+        if changed:
+            infer_types(graph)
+    fold_constants(graph)
+    remove_identities(graph)
+
+
+def _clean(graph: Graph) -> None:
+    rewrite(graph, _SPELLING)
+    remove_identities(graph)
+    fold_constants(graph)
+    remove_identities(graph)
+
+
+def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model after onnxslim; unchanged if onnxslim lost, added or reordered an input or output."""
+    import onnxslim
+
+    loggers = [logging.getLogger(name) for name in ("onnxslim", "onnxslim.core", "onnxslim.third_party")]
+    before = [logger.level for logger in loggers]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        slimmed = onnxslim.slim(
+            model,
+            skip_fusion_patterns=_SKIPPED_PATTERNS,
+            skip_optimizations=_SKIPPED_OPTIMIZATIONS,
+            no_shape_infer=True,
+        )
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+    return slimmed if _interface(slimmed) == _interface(model) else model
+
+
+def _interface(model: onnx.ModelProto) -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
+    """Names and types of inputs and outputs in order."""
+    inputs, outputs = (
+        [(item.name, item.type.SerializeToString(deterministic=True)) for item in items]
+        for items in (model.graph.input, model.graph.output)
+    )
+    return inputs, outputs
