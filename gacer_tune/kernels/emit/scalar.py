@@ -33,7 +33,7 @@ def cast(x: Expr, dtype: str) -> Expr:
     if element(x) == dtype:
         return x
     if dtype == "bool":
-        return x != tirx.const(0, element(x))
+        return tirx.NE(x, like(0, x))  # the operator != only compares, it makes no expression of vectors
     return tirx.Cast(typed(x, dtype), x)
 
 
@@ -123,6 +123,11 @@ def div(x: Expr, y: Expr) -> Expr:
     return x / y if element(x).startswith("float") else tirx.truncdiv(x, y)
 
 
+def equal(x: Expr, y: Expr) -> Expr:
+    """Booleans are compared as bytes: LLVM would be asked to compare bits as floats."""
+    return tirx.EQ(cast(x, "uint8"), cast(y, "uint8")) if element(x) == "bool" else tirx.EQ(x, y)
+
+
 def sign(x: Expr) -> Expr:
     zero, one = like(0.0, x), like(1.0, x)
     return tirx.Select(x > zero, one, tirx.Select(x < zero, -one, zero))
@@ -182,7 +187,7 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "gelu_tanh": gelu_tanh,
     "softplus": softplus,
     "softsign": lambda x: x / (like(1.0, x) + tirx.max(x, -x)),
-    "equal": lambda x, y: x == y if element(x) != "bool" else tirx.Not(x != y),
+    "equal": equal,
     "less": lambda x, y: x < y,
     "less_equal": lambda x, y: x <= y,
     "greater": lambda x, y: x > y,
