@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.graph import Graph
 
-ANCHORS = frozenset({"Conv", "MatMul", "Gemm", "gacer.LayerNorm"})
+ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "gacer.LayerNorm"})
 LONGEST = 16
 
 

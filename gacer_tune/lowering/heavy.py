@@ -59,11 +59,11 @@ def conv(low: Lowering, group: Group) -> None:
     kernel, strides, dilations, pads = window(graph, node, shape[2:])
     groups = int(node.attributes.get("group", 1))
     depthwise = groups > 1 and groups == shape[1] == weight.shape[0]
-    source = _channels_last(low, node.name, image(low.view(node.inputs[0])), depthwise)
+    source = channels_last(low, node.name, image(low.view(node.inputs[0])), depthwise)
     name = graph.nodes[group.last].outputs[0]
     order = CHANNELS_LAST if len(shape) == 4 else (0, 2, 1)
     bias = low.weight(f"{node.name}.bias", graph.constant(node, 2)) if node.given(2) else None
-    epilogue = low.epilogue(group, _along_channels(bias, len(shape)))
+    epilogue = low.epilogue(group, along_channels(bias, len(shape)))
     out = image(low.output(name, order))
     views = [view.permute(CHANNELS_LAST) for view in (source, out, *map(image, epilogue.operands))]
     settings = (pair(kernel, 1), pair(strides, 1), pair(pads[: len(pads) // 2], 0), pair(dilations, 1))
@@ -80,14 +80,14 @@ def conv(low: Lowering, group: Group) -> None:
     low.emit(node.name, "conv2d", [low.kernel(made, [views[0], packed, *views[2:]], views[1])])
 
 
-def _along_channels(bias: View | None, rank: int) -> View | None:
+def along_channels(bias: View | None, rank: int) -> View | None:
     """(c) -> (1, c, 1, 1), to be broadcast over an image."""
     if bias is None:
         return None
     return bias.as_strided((1, bias.shape[0]) + (1,) * (rank - 2), (0, 1) + (0,) * (rank - 2))
 
 
-def _channels_last(low: Lowering, name: str, source: View, always: bool) -> View:
+def channels_last(low: Lowering, name: str, source: View, always: bool) -> View:
     """Bring an image's channels next to each other, unless they are few and need not be."""
     channels = source.shape[1]
     if source.strides[1] == 1 or channels == 1 or (channels <= FEW_CHANNELS and not always):

@@ -13,7 +13,7 @@ from gacer_tune.ir.workload import Buffer, Port
 from gacer_tune.kernels import mapping
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import NBYTES
-from gacer_tune.lowering import heavy, layout, pooling, rows
+from gacer_tune.lowering import heavy, images, layout, pooling, rows, transposed
 from gacer_tune.lowering.context import LoweredOp, Lowering, program
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.fusion import Group, fuse
@@ -49,6 +49,7 @@ def elementwise(low: Lowering, group: Group) -> None:
 RULES: dict[str, Lower] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     "Conv": heavy.conv,
+    "ConvTranspose": transposed.conv_transpose,
     "MatMul": heavy.matmul,
     "Gemm": heavy.gemm,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), layout.reshape),
@@ -61,6 +62,7 @@ RULES: dict[str, Lower] = {
     "SpaceToDepth": layout.space_to_depth,
     "Concat": layout.concat,
     "Pad": layout.pad,
+    **images.RULES,
     **pooling.RULES,
     **rows.RULES,
 }

@@ -1,4 +1,4 @@
-"""Lowers pooling, and what else works on channels-last images: resizing and local response normalisation."""
+"""Lowers pooling."""
 
 from __future__ import annotations
 

@@ -1,0 +1,117 @@
+"""Lowers transposed convolutions: for stride s, s x s ordinary convolutions, each making every s-th row and column.
+
+Output row y holds input row i times window row k where y + pad = i * s + k. Rows with (y + pad) % s = r see only the
+window rows r, r + s, ...: an ordinary convolution of the input with these rows in reverse order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gacer_tune.errors import UserError
+from gacer_tune.kernels import pack
+from gacer_tune.kernels.conv2d import Conv2d
+from gacer_tune.kernels.tensor import ceildiv
+from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, LoweredKernel, Lowering, program
+from gacer_tune.lowering.fusion import Group
+from gacer_tune.lowering.graph import Array, Node
+from gacer_tune.lowering.heavy import along_channels, channels_last, window
+from gacer_tune.lowering.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One axis of one of the convolutions: output positions start, start + s, ... (count of them).
+
+    taps: window positions in the order they are applied; pad: positions in front of the input that the first one sees.
+    """
+
+    start: int
+    count: int
+    taps: tuple[int, ...]
+    pad: int
+
+
+def phases(size: int, stride: int, pad: int, out: int) -> list[Phase]:
+    """size 3, stride 2, pad 1, out 8 -> taps (1,) from position 0 and taps (2, 0) from position 1."""
+    found = []
+    for start in range(min(stride, out)):
+        first, remainder = divmod(start + pad, stride)
+        taps = tuple(range(remainder, size, stride))[::-1]
+        found.append(Phase(start, ceildiv(out - start, stride), taps, len(taps) - 1 - first))
+    return found
+
+
+def conv_transpose(low: Lowering, group: Group) -> None:
+    graph, node = low.graph, low.graph.nodes[group.first]
+    shape = graph.shapes[node.inputs[0]]
+    if len(shape) != 4:
+        raise UserError(f"{node.name}: ConvTranspose over {len(shape) - 2} axes, exactly 2 are supported")
+    weight = graph.constant(node, 1).astype(np.float32)
+    size, strides, dilations, _ = window(graph, node, shape[2:])
+    made = graph.shapes[node.outputs[0]]
+    if dilations != [1, 1] or any(k < s for k, s in zip(size, strides, strict=True)):
+        raise UserError(f"{node.name}: ConvTranspose with dilation {dilations}, window {size}, stride {strides}")
+    pads = _begins(node, shape[2:], made[2:], (size, strides))
+    bias = low.weight(f"{node.name}.bias", graph.constant(node, 2)) if node.given(2) else None
+    epilogue = low.epilogue(group, along_channels(bias, 4))
+    source = channels_last(low, node.name, low.view(node.inputs[0]), False)
+    out = low.output(graph.nodes[group.last].outputs[0], CHANNELS_LAST)
+    rows, columns = (phases(size[a], strides[a], pads[a], made[2 + a]) for a in (0, 1))
+    convs = [
+        _conv(low, node, (source, out, epilogue), weight, (row, column), (strides[0], strides[1]))
+        for row in rows
+        for column in columns
+    ]
+    low.emit(node.name, "conv_transpose", convs)
+
+
+def _begins(
+    node: Node, spatial: tuple[int, ...], made: tuple[int, ...], sizes: tuple[list[int], list[int]]
+) -> list[int]:
+    """Pads before each axis; with auto_pad or output_shape they follow from the shape of the output."""
+    automatic = node.attributes.get("auto_pad", "NOTSET")
+    if automatic in ("NOTSET", "VALID") and "output_shape" not in node.attributes:
+        return list(node.attributes.get("pads") or [0, 0])[:2]
+    extra = list(node.attributes.get("output_padding") or [0, 0])
+    found = []
+    for axis, (size, stride) in enumerate(zip(*sizes, strict=True)):
+        total = max(stride * (spatial[axis] - 1) + extra[axis] + size - made[axis], 0)
+        found.append(total // 2 if automatic == "SAME_UPPER" else total - total // 2)
+    return found
+
+
+def _conv(
+    low: Lowering,
+    node: Node,
+    parts: tuple[View, View, Epilogue],
+    weight: Array,
+    phase: tuple[Phase, Phase],
+    strides: tuple[int, int],
+) -> LoweredKernel:
+    """The convolution of one phase; weight (c, o / groups, rows, columns)."""
+    source, out, epilogue = parts
+    groups = int(node.attributes.get("group", 1))
+    taken = weight[:, :, phase[0].taps][:, :, :, phase[1].taps]
+    inputs, outputs = weight.shape[:2]
+    turned = taken.reshape(groups, inputs // groups, outputs, *taken.shape[2:]).swapaxes(1, 2)
+    packed = low.weight(
+        f"{node.name}.weight",
+        pack.conv_weight(turned.reshape(groups * outputs, inputs // groups, *taken.shape[2:]), groups, low.machine),
+    )
+    views = [source.permute(CHANNELS_LAST)]
+    for view in (out, *epilogue.operands):
+        for axis, (one, stride) in enumerate(zip(phase, strides, strict=True), start=2):
+            view = view.slice(axis, one.start, one.count, stride)  # noqa: PLW2901 - one axis after the other
+        views.append(view.permute(CHANNELS_LAST))
+    spec = Conv2d(
+        views[0].tensor,
+        views[1].tensor,
+        (len(phase[0].taps), len(phase[1].taps)),
+        pad=(phase[0].pad, phase[1].pad),
+        groups=groups,
+        program=program(epilogue, views[2:]),
+    )
+    return low.kernel(spec, [views[0], packed, *views[2:]], views[1])
