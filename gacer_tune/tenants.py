@@ -40,8 +40,13 @@ class Compiled:
         return len(source.spec.tensors(source.machine))
 
 
-def assemble(models: Sequence[Model], machine: Machine) -> Compiled:
-    """Return the workload with every candidate variant of every kernel."""
+# A kernel with less than this share of the arithmetic gets at most so many variants: compiling costs time too.
+SHARES = ((0.002, 1), (0.01, 3), (0.03, 5))
+
+
+def assemble(models: Sequence[Model], machine: Machine, most: int = 8) -> Compiled:
+    """Return the workload with the candidate variants of every kernel, at most `most` of each."""
+    limits = _limits(models, most)
     sources: dict[str, Source] = {}
     weights: dict[str, Array] = {}
     variants: dict[Spec, tuple[Variant, ...]] = {}
@@ -50,7 +55,7 @@ def assemble(models: Sequence[Model], machine: Machine) -> Compiled:
         for number, array in model.lowered.weights.items():
             weights.setdefault(model.lowered.buffers[number].content, array)
         ops = tuple(
-            Op(op.name, op.kind, tuple(_kernel(k, machine, sources, variants) for k in op.kernels))
+            Op(op.name, op.kind, tuple(_kernel(k, machine, sources, variants, limits) for k in op.kernels))
             for op in model.lowered.ops
         )
         low = model.lowered
@@ -63,12 +68,30 @@ def assemble(models: Sequence[Model], machine: Machine) -> Compiled:
     return Compiled(Workload(tuple(tenants)), sources, weights)
 
 
+def _limits(models: Sequence[Model], most: int) -> dict[Spec, int]:
+    """How many variants each kernel gets, by its share of the workload's work."""
+    work: dict[Spec, int] = {}
+    for model in models:
+        for op in model.lowered.ops:
+            for kernel in op.kernels:
+                work[kernel.spec] = work.get(kernel.spec, 0) + kernel.spec.flops
+    total = sum(work.values()) or 1
+    return {
+        spec: min(most, next((count for share, count in SHARES if flops < share * total), most))
+        for spec, flops in work.items()
+    }
+
+
 def _kernel(
-    kernel: LoweredKernel, machine: Machine, sources: dict[str, Source], variants: dict[Spec, tuple[Variant, ...]]
+    kernel: LoweredKernel,
+    machine: Machine,
+    sources: dict[str, Source],
+    variants: dict[Spec, tuple[Variant, ...]],
+    limits: dict[Spec, int],
 ) -> Kernel:
     spec = kernel.spec
     if spec not in variants:
-        made = [Source(spec, tile, machine) for tile in rules.candidates(spec, machine)]
+        made = [Source(spec, tile, machine) for tile in rules.candidates(spec, machine)[: limits[spec]]]
         sources.update({source.name: source for source in made})
         variants[spec] = tuple(Variant(s.name, rules.items(spec, s.tile, machine)) for s in made)
     return Kernel(kernel.operands, variants[spec], spec.flops, rules.nbytes(spec, machine))

@@ -14,16 +14,19 @@ IN_PLACE = ANCHORS | ELEMENTWISE | {"MaxPool", "AveragePool", "Concat", "Resize"
 
 
 def concat_slots(graph: Graph) -> dict[str, Slot]:
-    """For each value that can be made directly inside the concatenation that reads it, its place there."""
+    """For each value that can be made directly inside a concatenation that reads it, its place in the longest of them.
+
+    Shorter ones of the same values then find them side by side already (DenseNet).
+    """
     makers = graph.makers()
     slots: dict[str, Slot] = {}
-    for node in graph.nodes:
-        if node.op != "Concat":
-            continue
+    concats = [node for node in graph.nodes if node.op == "Concat"]
+    for node in sorted(concats, key=lambda node: -len(node.inputs)):
         axis, start = _axis(node, len(graph.shapes[node.outputs[0]])), 0
         for name in node.inputs:
             made = name in makers and graph.nodes[makers[name]].op in IN_PLACE
-            if made and name not in slots and name not in graph.outputs and node.inputs.count(name) == 1:
+            alone = name not in slots and name not in graph.outputs and node.inputs.count(name) == 1
+            if made and alone:
                 slots[name] = Slot(node.outputs[0], axis, start)
             start += graph.shapes[name][axis]
     return slots
@@ -129,9 +132,12 @@ def _copied(low: Lowering, node: Node, view: View, order: tuple[int, ...] | None
 
 
 def concat(low: Lowering, group: Group) -> None:
-    """Copies the inputs that were not made in place."""
+    """A view where all inputs lie side by side; else copies of those that were not made in place."""
     node, first = _only(low, group)
     axis = _axis(node, len(first.shape))
+    if node.outputs[0] not in low.views and (whole := _side_by_side(low, node, axis)) is not None:
+        low.views[node.outputs[0]] = whole
+        return
     out = low.output(node.outputs[0], memory_order(first))
     kernels: list[LoweredKernel] = []
     start = 0
@@ -144,6 +150,19 @@ def concat(low: Lowering, group: Group) -> None:
             kernels.append(low.copy(source, place))
     if kernels:
         low.emit(node.name, "concat", kernels)
+
+
+def _side_by_side(low: Lowering, node: Node, axis: int) -> View | None:
+    """The one view that covers all inputs, when each begins where the one before it ends."""
+    views = [low.view(name) for name in node.inputs]
+    first, at = views[0], views[0].offset
+    for view in views:
+        if (view.buffer, view.offset, view.strides) != (first.buffer, at, first.strides):
+            return None
+        at += view.shape[axis] * view.strides[axis]
+    if low.buffers[first.buffer].kind != "value":
+        return None
+    return first.as_strided(low.graph.shapes[node.outputs[0]], first.strides)
 
 
 def pad(low: Lowering, group: Group) -> None:
