@@ -1,0 +1,149 @@
+"""gacer-tune tune: search for the fastest way to run the models together, and write it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+from rich.table import Table
+
+from gacer_tune.cli.codes import INTERRUPTED
+from gacer_tune.cli.options import Batch, Json, Shapes, Target, spread
+from gacer_tune.cli.output import Output, printable, table
+from gacer_tune.cli.progress import interruptible, listening
+from gacer_tune.report.units import clock_text, seconds_text
+from gacer_tune.report.verdict import Gain, verdict
+
+if TYPE_CHECKING:
+    from gacer_tune.settings import Settings
+    from gacer_tune.tuning import Summary
+
+Option = typer.Option
+Text: TypeAlias = str | None
+Count: TypeAlias = int | None
+Folder: TypeAlias = Path | None
+Flag: TypeAlias = bool | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `tune` can be given. None: not given, the YAML file or the default decides."""
+
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL...",
+            help="ONNX files, each as [NAME=]PATH[:batch=N][:instances=N][:weight=X][:slo_ms=X], as in "
+            "det=yolo.onnx:batch=4. A file given twice runs twice, with one set of weights.",
+        ),
+    ] = None
+    config: Annotated[Folder, Option("-c", "--config", metavar="FILE", help="Models and options as YAML.")] = None
+    target: Target = None
+    lanes: Annotated[Count, Option(metavar="N", help="Cores to use; all of this process unless given.")] = None
+    budget: Annotated[Text, Option(metavar="TIME", help="Time to search for, as in 90s, 2m, 1h; else 120s.")] = None
+    trials: Annotated[Count, Option(metavar="N", help="Stop the search after so many schedules.")] = None
+    strategy: Annotated[
+        Text, Option(metavar="NAME", help="How to search: evolve (unless given), coordinate, random or exhaustive.")
+    ] = None
+    objective: Annotated[
+        Text,
+        Option(
+            metavar="NAME",
+            help="What to make small: makespan (until all are done; unless given), throughput (mean time of the "
+            "tenants by weight and batch), or slo (makespan, and no tenant later than its slo_ms).",
+        ),
+    ] = None
+    only: Annotated[Text, Option(metavar="spatial|temporal", help="Vary only where work runs, or only when.")] = None
+    seed: Annotated[Count, Option(metavar="N", help="Of everything that is random; 0 unless given.")] = None
+    shape: Shapes = None
+    batch: Batch = None
+    out: Annotated[Folder, Option("-o", "--out", metavar="DIR", help="Folder to write; out unless given.")] = None
+    resume: Annotated[Flag, Option("--resume", help="Go on with the trials already in the folder.")] = None
+    dry_run: Annotated[Flag, Option("--dry-run", help="Read the models, say what would be done, stop.")] = None
+    cache: Annotated[Folder, Option(metavar="DIR", help="Folder of compiled kernels and their times.")] = None
+    json: Json = False
+
+
+@spread(Options)
+def tune(options: Options) -> None:
+    """Find the fastest way to run models together, and write it.
+
+    Measures the usual ways first (one model after the other, one core for each), then searches until the budget is
+    spent. What is written is never slower than the best of the usual ways. Ctrl-C once ends the search early and
+    writes the best so far; twice stops at once.
+
+    All options can stand in the YAML file, too (dry_run for --dry-run, shapes of a tenant for --shape); paths in it
+    are relative to it:
+
+        tenants: [det.onnx, {path: seg.onnx, batch: 2, slo_ms: 30}]
+
+        budget: 2m
+    """
+    from gacer_tune.cli.given import read_settings
+
+    names = ("target", "lanes", "trials", "strategy", "objective", "only", "seed", "batch", "out", "resume", "dry_run")
+    given = {name: getattr(options, name) for name in (*names, "cache")} | {"budget_s": options.budget}
+    settings = read_settings(options.models or (), options.shape or (), options.config, given)
+    _require_lanes(settings)
+    output = Output(options.json)
+    if settings.dry_run:
+        _show_plan(settings, output)
+        return
+    from gacer_tune.tuning import tune as tune_settings
+
+    try:
+        with interruptible() as stop, listening() as listen:
+            summary = tune_settings(settings, listen, stop)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted: no artifact was written; --resume goes on with the trials in {settings.out}\n")
+        raise typer.Exit(INTERRUPTED) from None
+    _show(summary, output)
+    output.result({**asdict(summary), "interrupted": stop.is_set()})
+    if stop.is_set():
+        raise typer.Exit(INTERRUPTED)
+
+
+def _require_lanes(settings: Settings) -> None:
+    """Refuse now what would be refused after the models have been read."""
+    if settings.lanes is None or settings.target != "cpu":
+        return
+    from gacer_tune.executor.threads import allowed_cpus, require_lanes
+
+    require_lanes(settings.lanes, allowed_cpus())
+
+
+def _show_plan(settings: Settings, output: Output) -> None:
+    from gacer_tune.tuning import plan_dry
+
+    with listening() as listen:
+        plan = plan_dry(settings, listen)
+    output.say(
+        f"{plan.tenants} tenants with {plan.ops} ops in {plan.kernels} kernels; {plan.functions_to_compile} functions "
+        f"are still to be compiled. The search would have {plan.lanes} lanes and {clock_text(plan.budget_s)}. "
+        "Nothing was compiled, measured or written."
+    )
+    output.result({"dry_run": True, **asdict(plan)})
+
+
+def _show(summary: Summary, output: Output) -> None:
+    console = output.console()
+    console.print(gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s) for r in summary.rows]))
+    output.say(f"{verdict(summary)}.")
+    output.say(
+        f"{summary.trials} trials, {summary.failed_trials} failed, in {clock_text(summary.seconds_spent)}. Written:"
+    )
+    for path in summary.files:
+        output.say(f"  {path}")
+
+
+def gains(rows: list[Gain]) -> Table:
+    """When each tenant is done, and in the last row all of them."""
+    made: Any = table("until done", "sequential", "one lane per tenant", "tuned", "gain")
+    for number, row in enumerate(rows):
+        times = (seconds_text(s) for s in (row.sequential_s, row.lane_per_tenant_s, row.tuned_s))
+        last = number == len(rows) - 1
+        made.add_row(printable(row.name), *times, f"{row.gain:.2f}x", style="bold" if last else None)
+    return made  # type: ignore[no-any-return]

@@ -1,0 +1,152 @@
+"""What the report page shows, gathered from an artifact and its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.cost_model.timeline import simulate
+from gacer_tune.errors import UserError
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.memory import place
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.verify import IllegalScheduleError
+from gacer_tune.ir.workload import Workload
+from gacer_tune.report.track import Track, simulated
+from gacer_tune.report.units import nbytes_text
+from gacer_tune.report.verdict import Figures, words
+from gacer_tune.search.objective import Objective, ObjectiveName
+from gacer_tune.search.trial import Failure, Timing, Trial
+
+MOST_PREDICTIONS = 100  # each is a simulation of some milliseconds
+
+Point = tuple[float, float]
+
+
+class Artifact(Protocol):
+    """What is needed of `gacer_tune.artifact.Artifact`."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+
+    @property
+    def workload(self) -> Workload: ...
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]: ...
+
+    @property
+    def profile(self) -> Profile: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """All failures of one kind; `message` is the first one's."""
+
+    kind: str
+    count: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """measured: (trial, seconds); best: the same for the best so far; predictions: (predicted, measured) seconds."""
+
+    figures: Figures
+    before: Track
+    after: Track
+    measured: tuple[Point, ...]
+    best: tuple[Point, ...]
+    failures: tuple[FailureCount, ...]
+    predictions: tuple[Point, ...]
+    environment: tuple[tuple[str, str], ...]
+
+
+def collect(artifact: Artifact, trials: Sequence[Trial]) -> Report:
+    """Raises UserError for an artifact without figures or without the schedules that they name."""
+    figures = Figures.from_manifest(artifact.manifest)
+    for name in (figures.baseline, "best"):
+        if name not in artifact.schedules:
+            raise UserError(f"schedule.json: no schedule {name!r}, it has {', '.join(artifact.schedules)}")
+    objective = Objective(artifact.workload, _objective(figures.objective))
+    measured = [(float(t.number), objective.of(t.result)) for t in trials if isinstance(t.result, Timing)]
+    return Report(
+        figures=figures,
+        before=_track(f"best baseline: {words(figures.baseline)}", artifact, figures.baseline),
+        after=_track(f"written: {words(figures.origin)}", artifact, "best"),
+        measured=tuple(measured),
+        best=_best_so_far(measured),
+        failures=_failures(trials),
+        predictions=_predictions(artifact, trials, objective),
+        environment=tuple(_environment(artifact.manifest)),
+    )
+
+
+def _objective(name: str) -> ObjectiveName:
+    names: tuple[ObjectiveName, ...] = ("makespan", "throughput", "slo")
+    for known in names:
+        if name == known:
+            return known
+    raise UserError(f"manifest.json: objective {name!r}, allowed: {', '.join(names)}")
+
+
+def _track(title: str, artifact: Artifact, name: str) -> Track:
+    return simulated(title, artifact.workload, artifact.schedules[name], artifact.profile)
+
+
+def _best_so_far(measured: Sequence[Point]) -> tuple[Point, ...]:
+    """Only the trials that were better than all before them."""
+    best: list[Point] = []
+    for number, seconds in measured:
+        if not best or seconds < best[-1][1]:
+            best.append((number, seconds))
+    return tuple(best)
+
+
+def _failures(trials: Sequence[Trial]) -> tuple[FailureCount, ...]:
+    """By kind, the most frequent first."""
+    found: dict[str, list[str]] = {}
+    for trial in trials:
+        if isinstance(trial.result, Failure):
+            found.setdefault(trial.result.kind, []).append(trial.result.message)
+    counts = (FailureCount(kind, len(messages), messages[0]) for kind, messages in found.items())
+    return tuple(sorted(counts, key=lambda row: (-row.count, row.kind)))
+
+
+def _predictions(artifact: Artifact, trials: Sequence[Trial], objective: Objective) -> tuple[Point, ...]:
+    """What the timeline alone says of some of the trials, evenly chosen, against what was measured."""
+    good = [(trial.schedule, trial.result) for trial in trials if isinstance(trial.result, Timing)]
+    step = -(-len(good) // MOST_PREDICTIONS) or 1
+    memory, found = place(artifact.workload), []
+    for schedule, timing in good[::step]:
+        try:
+            plan = lower(artifact.workload, schedule, memory)
+        except IllegalScheduleError:
+            continue  # of an earlier run with other variants, kept in the log
+        timeline = simulate(artifact.workload, plan, artifact.profile)
+        found.append((objective.value(timeline.makespan_s, timeline.tenants_s), objective.of(timing)))
+    return tuple(found)
+
+
+def _environment(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [(key, manifest[key]) for key in ("target", "isa") if key in manifest]
+    fingerprint = manifest.get("fingerprint")
+    if isinstance(fingerprint, Mapping):
+        rows += [(key.removesuffix("_nbytes"), _described(key, value)) for key, value in fingerprint.items()]
+    return [(words(str(key)), _text(value)) for key, value in rows]
+
+
+def _described(key: str, value: Any) -> Any:
+    """Bytes in words."""
+    if key == "memory_nbytes":
+        return nbytes_text(value)
+    return [(name, nbytes_text(nbytes)) for name, nbytes in value] if key == "caches" else value
+
+
+def _text(value: Any) -> str:
+    """Lists with commas, pairs with a space: [["L2", 1048576]] -> `L2 1048576`."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(" ".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item) for item in value)
+    return str(value)
