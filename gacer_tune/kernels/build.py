@@ -55,7 +55,7 @@ def _compiled(sources: Sequence[Source], workers: int) -> Iterator[tuple[str, by
         from gacer_tune.kernels.emit.compile import object_code
 
         for source in sources:
-            yield source.name, object_code(source.emit(), source.machine)
+            yield source.name, object_code(source.emit(source.name), source.machine)
         return
     with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder, ThreadPoolExecutor(workers) as pool:
         left = iter(sources)
@@ -86,7 +86,7 @@ def _feed(folder: Path, left: Iterator[Source], lock: threading.Lock, done: queu
                 process.stdin.close()
                 return
             try:
-                process.stdin.write((json.dumps(encode(source)) + "\n").encode())
+                process.stdin.write((json.dumps({"name": source.name, **encode(source)}) + "\n").encode())
                 process.stdin.flush()
                 answer = process.stdout.readline()
             except BrokenPipeError:

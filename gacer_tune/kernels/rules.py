@@ -74,10 +74,10 @@ class Source:
         parts = [code, rule(self.spec), asdict(self.spec), asdict(self.tile), asdict(self.machine)]  # type: ignore[call-overload]
         return f"gt_{rule(self.spec)}_{hashlib.sha256(canonical(parts).encode()).hexdigest()[:20]}"
 
-    def emit(self) -> Any:
-        """The function as TensorIR (imports tvm)."""
+    def emit(self, name: str) -> Any:
+        """The function as TensorIR under a symbol (imports tvm)."""
         return import_module(f"gacer_tune.kernels.emit.{rule(self.spec)}").emit(
-            self.spec, self.tile, self.machine, self.name
+            self.spec, self.tile, self.machine, name
         )
 
 

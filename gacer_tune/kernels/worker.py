@@ -16,9 +16,10 @@ from gacer_tune.kernels.encoding import decode
 
 def main(folder: Path) -> None:
     for line in sys.stdin:
-        source = decode(json.loads(line))
-        (folder / f"{source.name}.o").write_bytes(object_code(source.emit(), source.machine))
-        sys.stdout.write(source.name + "\n")
+        request = json.loads(line)
+        source, name = decode(request), request["name"]
+        (folder / f"{name}.o").write_bytes(object_code(source.emit(name), source.machine))
+        sys.stdout.write(name + "\n")
         sys.stdout.flush()
 
 
