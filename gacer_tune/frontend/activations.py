@@ -55,29 +55,26 @@ def recognise_activation(uses: Uses, node: onnx.NodeProto) -> Replacement | None
         known = uses.types.get(x)
         if known is None or uses.types.get(node.output[0]) != known:
             continue
-        gone = list(product.nodes)
-        found = _recognise(uses, x, other, product.scale, gone)
+        found = _recognise(uses, x, other, product.scale)
         if found is not None:
             attributes = {"approximate": found[1]} if found[1] else {}
             made = helper.make_node(found[0], [x], node.output, node.name, domain=GACER_DOMAIN, **attributes)
-            return Replacement([made], gone=gone)
+            return Replacement([made])
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`scale` times the values `names`, taken apart from nested Mul and Div `nodes`."""
+    """`scale` times the values `names`."""
 
     scale: float
     names: tuple[str, ...]
-    nodes: tuple[onnx.NodeProto, ...]
 
 
 def _factors(uses: Uses, node: onnx.NodeProto) -> Product | None:
     """The factors of a product; None if it divides by something other than a constant."""
     scale = 1.0
     names: list[str] = []
-    nodes: list[onnx.NodeProto] = []
     waiting = [node]
     while waiting and len(names) <= 2:
         current = waiting.pop()
@@ -91,24 +88,20 @@ def _factors(uses: Uses, node: onnx.NodeProto) -> Product | None:
                 scale *= constant
             elif inner is not None:
                 waiting.append(inner)
-                nodes.append(inner)
             else:
                 names.append(name)
-    return Product(scale, tuple(names), tuple(nodes))
+    return Product(scale, tuple(names))
 
 
-def _recognise(
-    uses: Uses, x: str, other: str, scale: float, gone: list[onnx.NodeProto]
-) -> tuple[str, str | None] | None:
-    """Operator and its `approximate`; adds the nodes between x and the product to `gone`."""
+def _recognise(uses: Uses, x: str, other: str, scale: float) -> tuple[str, str | None] | None:
+    """Operator and its `approximate` of scale * x * other, if it is one."""
     function = next(_functions_below(uses, other), None)
     if function is None:
         return None
-    outer = expand(uses, other, function.output[0], gone)
-    inner = expand(uses, function.input[0], x, gone)
+    outer = expand(uses, other, function.output[0])
+    inner = expand(uses, function.input[0], x)
     if outer is None or inner is None:
         return None
-    gone.append(function)
     outer = scaled(outer, scale)
     tolerance = 2e-3 if uses.types[x].element in _HALF_PRECISION else 1e-4
     table: tuple[tuple[str, Polynomial, Polynomial, str, str | None], ...] = (

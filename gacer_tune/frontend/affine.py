@@ -72,7 +72,7 @@ def fold_affine(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
     if weight.size:
         constants.append(uses.constant(weight, f"{node.output[0]}/weight"))
         inputs[1] = constants[1].name
-    return Replacement([_moved(linear, inputs, node.output[0])], constants, gone=[linear])
+    return Replacement([_moved(linear, inputs, node.output[0])], constants)
 
 
 def _moved(node: onnx.NodeProto, inputs: list[str], output: str) -> onnx.NodeProto:

@@ -184,12 +184,12 @@ class Uses:
 class Replacement:
     """What takes a node's place: nodes that make the same output values, and the constants they need.
 
-    `gone` are other nodes that were looked through and lose their last reader. `types` are those of new values.
+    Other nodes the rule looked through stay until `sweep` finds that nobody reads them, so that several replacements in
+    one round cannot harm each other. `types` are those of new values, as far as inference cannot find them.
     """
 
     nodes: Sequence[onnx.NodeProto]
     constants: Sequence[onnx.TensorProto] = ()
-    gone: Sequence[onnx.NodeProto] = ()
     types: Mapping[str, TensorType] = field(default_factory=dict)
 
 
@@ -208,15 +208,12 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> bool:
 def _rewrite_once(graph: Graph, rules: Sequence[Rule]) -> bool:
     uses = Uses.of(graph)
     nodes: list[onnx.NodeProto] = []
-    touched: set[str] = set()
     changed = False
     for node in graph.nodes:
         found = next((item for rule in rules if (item := rule(uses, node)) is not None), None)
-        part = set() if found is None else {_key(item) for item in (node, *found.gone)}
-        if found is None or part & touched:  # two matches that share a node: the second one waits for the next round
+        if found is None:
             nodes.append(node)
             continue
-        touched |= part
         nodes.extend(found.nodes)
         graph.constants.update({item.name: item for item in found.constants})
         graph.types.update({item.name: TensorType(item.data_type, tuple(item.dims)) for item in found.constants})
@@ -224,10 +221,6 @@ def _rewrite_once(graph: Graph, rules: Sequence[Rule]) -> bool:
         changed = True
     graph.nodes = nodes
     return changed
-
-
-def _key(node: onnx.NodeProto) -> str:
-    return next((name for name in node.output if name), node.name)
 
 
 def sweep(graph: Graph) -> None:

@@ -45,19 +45,18 @@ def recognise_layernorm(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
     if node.domain or node.op_type not in ("Div", "Mul"):
         return None
     for numerator, other in (node.input[:], node.input[::-1])[: 1 if node.op_type == "Div" else 2]:
-        gone: list[onnx.NodeProto] = []
-        variance = _below_root(uses, other, node.op_type == "Mul", gone)
+        variance = _below_root(uses, other, node.op_type == "Mul")
         deviation = uses.maker(numerator, "Sub")
         if variance is None or deviation is None:
             continue
-        found = _normalised_axis(uses, variance[0], deviation, gone)
+        found = _normalised_axis(uses, variance[0], deviation)
         if found is None or uses.types.get(node.output[0]) != uses.types[deviation.input[0]]:
             continue
         known = uses.types[node.output[0]]
         ones = _filled(uses, np.ones(known.shape[found:]), known, f"{node.output[0]}/scale")
         zeros = _filled(uses, np.zeros(known.shape[found:]), known, f"{node.output[0]}/bias")
         made = _layernorm([deviation.input[0], ones.name, zeros.name], node, found, variance[1])
-        return Replacement([made], [ones, zeros], gone=gone)
+        return Replacement([made], [ones, zeros])
     return None
 
 
@@ -76,13 +75,12 @@ def _filled(uses: Uses, value: Array, known: TensorType, base: str) -> onnx.Tens
     return uses.constant(value.astype(helper.tensor_dtype_to_np_dtype(known.element)), base)
 
 
-def _below_root(uses: Uses, name: str, inverted: bool, gone: list[onnx.NodeProto]) -> tuple[str, float] | None:
+def _below_root(uses: Uses, name: str, inverted: bool) -> tuple[str, float] | None:
     """v and epsilon of Sqrt(v + epsilon), which may be Pow 0.5; of its Reciprocal or 1 / it if `inverted`."""
     if inverted:
         inverse = uses.inner(name, "Reciprocal", "Div")
         if inverse is None or (inverse.op_type == "Div" and uses.scalar(inverse.input[0]) != 1.0):
             return None
-        gone.append(inverse)
         name = inverse.input[-1]
     root = uses.inner(name, "Sqrt", "Pow")
     if root is None or (root.op_type == "Pow" and uses.scalar(root.input[1]) != 0.5):
@@ -90,7 +88,6 @@ def _below_root(uses: Uses, name: str, inverted: bool, gone: list[onnx.NodeProto
     total = uses.inner(root.input[0], "Add")
     if total is None:
         return None
-    gone += [root, total]
     for variance, epsilon in (total.input[:], total.input[::-1]):
         value = uses.scalar(epsilon)
         if value is not None:
@@ -98,7 +95,7 @@ def _below_root(uses: Uses, name: str, inverted: bool, gone: list[onnx.NodeProto
     return None
 
 
-def _normalised_axis(uses: Uses, variance: str, deviation: onnx.NodeProto, gone: list[onnx.NodeProto]) -> int | None:
+def _normalised_axis(uses: Uses, variance: str, deviation: onnx.NodeProto) -> int | None:
     """First of the normalised axes, if `variance` is the mean of the squares of `deviation` = x - mean(x)."""
     x, known = deviation.input[0], uses.types.get(deviation.input[0])
     mean_of_squares = uses.inner(variance, "ReduceMean")
@@ -114,7 +111,6 @@ def _normalised_axis(uses: Uses, variance: str, deviation: onnx.NodeProto, gone:
     axes = [_reduced_axes(uses, item, len(known.shape)) for item in (mean, mean_of_squares)]
     if not squared or uses.readers[deviation.output[0]] != readers or axes[0] is None or axes[0] != axes[1]:
         return None
-    gone += [mean_of_squares, mean, square, deviation]
     first = min(axes[0], default=0)
     return first if axes[0] and axes[0] == set(range(first, len(known.shape))) else None
 

@@ -6,17 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TypeAlias
 
-import onnx
-
 from gacer_tune.frontend.graph import Uses
 
 Polynomial: TypeAlias = "dict[int, float]"  # power -> coefficient, none of them 0
 MAX_DEGREE = 3
-MAX_NODES = 16
+MAX_DEPTH = 8
 
 
-def expand(uses: Uses, name: str, x: str, visited: list[onnx.NodeProto]) -> Polynomial | None:
-    """The value `name` as a polynomial in `x`, through nodes nobody else reads, which are added to `visited`.
+def expand(uses: Uses, name: str, x: str, depth: int = MAX_DEPTH) -> Polynomial | None:
+    """The value `name` as a polynomial in `x`, through at most `depth` nodes in a row that nobody else reads.
 
     None if it is no polynomial of degree <= 3 with constant coefficients.
     """
@@ -26,10 +24,9 @@ def expand(uses: Uses, name: str, x: str, visited: list[onnx.NodeProto]) -> Poly
     if constant is not None:
         return _without_zeros({0: constant})
     node = uses.inner(name, "Add", "Sub", "Mul", "Div", "Pow", "Neg")
-    if node is None or len(visited) >= MAX_NODES:
+    if node is None or depth == 0:
         return None
-    visited.append(node)
-    operands = [expand(uses, item, x, visited) for item in node.input]
+    operands = [expand(uses, item, x, depth - 1) for item in node.input]
     if operands[0] is None or operands[-1] is None:
         return None
     return _combined(node.op_type, operands[0], operands[-1])

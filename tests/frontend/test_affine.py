@@ -193,6 +193,8 @@ def test_gemm_is_made_plain(
     simple = simplify(built)
     assert plain(simple)
     assert_same(built, simple, random_inputs(built))
+    if beta == 0:
+        assert all(len(item.input) == 2 for item in simple.graph.node if item.op_type == "Gemm")
     if constant_b and constant_c is not False and not trans_a:
         assert op_types(simple) == ["Gemm"]
 

@@ -79,6 +79,13 @@ def test_symbolic_link(tmp_path: Path) -> None:
     assert refusal(path, "link") == "'link' is a symbolic link, put the file itself there"
 
 
+def test_a_link_put_there_after_the_check_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, location="link")
+    (tmp_path / "link").symlink_to(tmp_path / "w.bin")
+    monkeypatch.setattr(external, "_refuse_link", lambda *_: None)
+    assert refusal(path, "link") == "cannot be read: Too many levels of symbolic links"
+
+
 def test_symbolic_link_to_a_folder(tmp_path: Path) -> None:
     path = write(tmp_path, location="data/w.bin")
     (tmp_path / "real").mkdir()

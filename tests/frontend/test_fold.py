@@ -8,7 +8,7 @@ from onnx import TensorProto
 from gacer_tune.frontend import fold
 from gacer_tune.frontend.elementary import remove_identities
 from gacer_tune.frontend.fold import fold_constants
-from gacer_tune.frontend.graph import Graph
+from gacer_tune.frontend.graph import Graph, TensorType
 from gacer_tune.frontend.simplify import simplify
 from tests.support.build import INT64, Array, assert_same, model, node, op_types, random_inputs, run
 
@@ -99,6 +99,18 @@ def test_large_results_are_not_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert op_types(folded(built)) == ["Add"]
 
 
+def test_a_result_that_disagrees_with_its_type_is_not_used() -> None:
+    built = model(
+        [node("Neg", ["c"], ["n"]), node("Add", ["x", "n"], ["y"])], {"x": [2]}, ["y"], {"c": np.ones(2, "f")}
+    )
+    graph = Graph.of(built)
+    for wrong in (TensorType(TensorProto.FLOAT, (1, 2)), TensorType(TensorProto.DOUBLE, (2,))):
+        graph.types["n"] = wrong
+        assert fold._evaluate(graph.nodes[0], graph) is None
+    graph.types["n"] = TensorType(TensorProto.FLOAT, (2,))
+    assert fold._evaluate(graph.nodes[0], graph) is not None
+
+
 def test_a_huge_constant_is_never_allocated() -> None:
     built = model(
         [node("ConstantOfShape", ["s"], ["c"]), node("ReduceMax", ["c"], ["m"]), node("Add", ["x", "m"], ["y"])],
@@ -181,6 +193,12 @@ def test_one_value_as_two_outputs() -> None:
         ["p", "q"],
     )
     check(built, ["Relu", "Identity"])
+
+
+def test_one_value_as_two_outputs_by_a_detour() -> None:
+    nodes = [node("Relu", ["x"], ["r"]), node("Identity", ["r"], ["i"])]
+    nodes += [node("Identity", ["r"], ["p"]), node("Identity", ["i"], ["q"])]
+    check(model(nodes, {"x": [2]}, ["p", "q"]), ["Relu", "Identity"])
 
 
 def test_identity_into_a_subgraph_is_kept() -> None:

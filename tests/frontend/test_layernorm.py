@@ -116,7 +116,7 @@ def test_a_deviation_computed_twice() -> None:
     assert_same(built, simple, random_inputs(built))
 
 
-@pytest.mark.parametrize("change", ["exponent", "keepdims", "other mean", "swapped"])
+@pytest.mark.parametrize("change", ["exponent", "keepdims", "other mean", "other variance", "swapped"])
 def test_look_alikes(change: str) -> None:
     built = spelt_out([-1], affine=False)
     nodes = {item.output[0]: item for item in built.graph.node}
@@ -129,6 +129,8 @@ def test_look_alikes(change: str) -> None:
         built.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
     if change == "other mean":
         nodes["m"].attribute[0].ints[:] = [1]
+    if change == "other variance":
+        nodes["v"].attribute[0].ints[:] = [1, 2]
     if change == "swapped":
         nodes["d"].input[:] = ["m", "x"]
     simple = simplify(built)

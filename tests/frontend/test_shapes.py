@@ -188,6 +188,12 @@ def test_batch_that_slips_into_another_dimension() -> None:
     assert refusal(built, batch=5) == "batch 5 does not fit, the model fixes its batch inside: output 'y' is 1x60"
 
 
+def test_outputs_that_do_not_start_with_the_batch_are_free() -> None:
+    built = model([node("Transpose", ["x"], ["y"], perm=[1, 0])], {"x": [1, 3]}, ["y"])
+    built.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 1]))
+    assert fixed(built, batch=2)["y"] == (3, 2)
+
+
 def test_stale_declarations_are_replaced() -> None:
     built = model([node("Relu", ["x"], ["a"]), node("Relu", ["a"], ["y"])], {"x": [1, 3]}, ["y"])
     built.graph.value_info.append(helper.make_tensor_value_info("a", TensorProto.FLOAT, [1, 3]))
