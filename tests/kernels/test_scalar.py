@@ -82,6 +82,8 @@ EXACT = [
     Case("mul", np.multiply, ("int32",) * 2, "int32"),
     *(Case("div", lambda x, y: np.trunc(x / y), (dtype,) * 2, dtype) for dtype in ("int64", "int32")),
     *(Case("mod", np.mod, (dtype,) * 2, dtype) for dtype in ("int64", "int32")),
+    Case("mod", lambda x, y: np.fmod(x.astype(np.float32), y.astype(np.float32)), PAIR),
+    Case("pow", np.power, ("int64",) * 2, "int64", domain=(0, 12)),
     *(
         Case(fn, getattr(np, fn), (dtype,) * 2, "bool")
         for fn in ("equal", "less", "less_equal", "greater", "greater_equal")
@@ -136,11 +138,16 @@ CLOSE = [
 
 
 def values(dtype: str, case: Case, seed: int) -> Array:
-    """Random values of a type, the ends of the domain and a few that are special; no integer is 0 but the first."""
+    """Random values of a type, for floats with the ends of the domain and a few that are special.
+
+    Integers are up to 60 and not 0, but for the first one, where the domain says nothing else.
+    """
     rng, (low, high) = np.random.default_rng(seed), case.domain
     if dtype == "bool":
         return np.array(rng.integers(0, 2, COUNT), np.bool_)
     if dtype != "float32":
+        if case.domain != REAL:
+            return rng.integers(int(low), int(high) + 1, COUNT).astype(dtype)
         found: Array = rng.integers(1, 60, COUNT) * rng.choice((-1, 1), COUNT)
         found[0] = 0 if seed == 0 else 1
         return found.astype(dtype)

@@ -123,6 +123,24 @@ def div(x: Expr, y: Expr) -> Expr:
     return x / y if element(x).startswith("float") else tirx.truncdiv(x, y)
 
 
+def pow_(x: Expr, y: Expr) -> Expr:
+    """Integers are raised in double precision: exact up to 2^53."""
+    if element(x).startswith("float"):
+        return tirx.power(x, y)
+    return cast(tirx.nearbyint(tirx.power(cast(x, "float64"), cast(y, "float64"))), element(x))
+
+
+def mod(x: Expr, y: Expr) -> Expr:
+    """Integers: the sign of y, as ONNX without fmod. Floats: the sign of x, as ONNX has it for them.
+
+    The remainder of floats is exact in double precision while x / y stays below 2^28.
+    """
+    if not element(x).startswith("float"):
+        return tirx.floormod(x, y)
+    wide, by = cast(x, "float64"), cast(y, "float64")
+    return cast(wide - tirx.trunc(wide / by) * by, element(x))
+
+
 def equal(x: Expr, y: Expr) -> Expr:
     """Booleans are compared as bytes: LLVM would be asked to compare bits as floats."""
     return tirx.EQ(cast(x, "uint8"), cast(y, "uint8")) if element(x) == "bool" else tirx.EQ(x, y)
@@ -157,8 +175,8 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "div": div,
     "max": tirx.max,
     "min": tirx.min,
-    "pow": tirx.power,
-    "mod": tirx.floormod,
+    "pow": pow_,
+    "mod": mod,
     "power": power,
     "neg": lambda x: -x,
     "abs": lambda x: tirx.max(x, -x),
