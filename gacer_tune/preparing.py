@@ -111,9 +111,13 @@ def _profile_key(workload: Workload, cpus: Sequence[int]) -> str:
 
 
 def _save_weights(path: Path, weights: Iterable[tuple[str, Array]]) -> None:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file(dict(weights), str(path))
+    try:
+        save_file(dict(weights), str(path))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be written: {error}") from error
 
 
 def _stage(folder: Path, compiled: Compiled, workload: Workload, cache: Cache, listen: Listen) -> None:

@@ -1,4 +1,4 @@
-"""Any legal schedule gives the bits of the sequential one, runs every work item once, and honours waits and pointers."""
+"""Any legal schedule gives the bits of the sequential one, runs every item once, honours waits and pointers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,87 @@
+"""The walls of the house: who may import whom, and what the wheel holds."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+ROOT = Path(__file__).parent.parent
+PLACES = {"gacer_tune": "gacer_tune", "gacer_tune.ir": "ir", "gacer_tune.cost_model": "cost_model"}
+# The only modules that may import the compiler; all others must work where only its runtime is.
+TVM = ("gacer_tune.kernels.emit.", "gacer_tune.executor.interpreter", "gacer_tune.lowering.fallback")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """(dotted name as installed, file) of every module."""
+    for package, folder in PLACES.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            yield ".".join([package, *(part for part in parts if part != "__init__")]), path
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+def outside(names: set[str], allowed: tuple[str, ...]) -> set[str]:
+    """Names that belong neither to the standard library nor to `allowed`."""
+    return {
+        name
+        for name in names
+        if name.partition(".")[0] not in sys.stdlib_module_names
+        and not any(name == one or name.startswith(one + ".") for one in allowed)
+    }
+
+
+def test_there_are_modules_to_check() -> None:
+    assert len(dict(modules())) > 50
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()))
+def test_imports_point_down(name: str, path: Path) -> None:
+    if name.startswith("gacer_tune.ir"):
+        assert not outside(imports(path), ("gacer_tune.ir",))
+    elif name.startswith("gacer_tune.cost_model"):
+        assert not outside(imports(path), ("gacer_tune.ir", "gacer_tune.cost_model", "numpy", "xgboost"))
+    if not name.startswith(TVM):
+        assert not {one for one in imports(path) if one.partition(".")[0] == "tvm"}
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    body = ast.parse((ROOT / "gacer_tune" / "__init__.py").read_text()).body
+    assert len(body) == 1 and isinstance(body[0], ast.Expr)
+
+
+def test_every_package_is_declared() -> None:
+    declared = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    assert declared == {name for name, path in modules() if path.name == "__init__.py"}
+
+
+def test_the_wheel_holds_every_module(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")}
+    wanted = {
+        name.replace(".", "/") + ("/__init__.py" if path.name == "__init__.py" else ".py") for name, path in modules()
+    }
+    assert held == wanted
