@@ -19,12 +19,13 @@ def report(folder: Folder, as_json: Json = False) -> None:
 
     One file for any browser: the gain, what each lane does when, how the search went, and on which machine.
     """
-    from gacer_tune.artifact import read_artifact
+    from gacer_tune.artifact import TRIALS, read_artifact
     from gacer_tune.report.content import collect
     from gacer_tune.report.html import report_html
+    from gacer_tune.report.trials import read_trials
 
     artifact = read_artifact(folder)
-    page = report_html(collect(artifact, artifact.trials()))
+    page = report_html(collect(artifact, read_trials(folder / TRIALS)))
     _replace(folder, artifact.manifest, REPORT, page.encode("utf-8"))
     _tell(Output(as_json), folder / REPORT)
 

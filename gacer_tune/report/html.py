@@ -52,7 +52,8 @@ def _timelines(report: Report) -> str:
     until_s = max(report.before.end_s, report.after.end_s)
     note = "Simulated from the measured time of each kernel. Hover over a slice for its op, variant and waits."
     tracks = "".join(
-        f"<h3>{when}, {escape(track.title)}: {escape(seconds_text(track.end_s))}</h3>{lanes_svg(track, until_s)}"
+        f"<h3>{when}, {escape(track.title)}: {escape(seconds_text(track.end_s))}</h3>"
+        f'<div class="scroll">{lanes_svg(track, until_s)}</div>'
         for when, track in (("Before", report.before), ("After", report.after))
     )
     return _section("Lanes", f"{tables.legend(report.after.tenants)}{tracks}<p class='quiet'>{note}</p>")

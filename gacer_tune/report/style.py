@@ -17,12 +17,13 @@ h3{font-size:14px;font-weight:600;margin:18px 0 8px}
 section{background:var(--surface);border:1px solid var(--rule);border-radius:8px;padding:18px 20px;margin:16px 0}
 .quiet{color:var(--quiet);font-size:13px;margin:6px 0 0}
 .scroll{overflow-x:auto}
+.scroll svg{min-width:640px}
 table{border-collapse:collapse;width:100%}
 th{font-weight:600;color:var(--quiet);font-size:13px}
 th,td{padding:6px 10px;border-bottom:1px solid var(--rule);text-align:left;overflow-wrap:anywhere;min-width:5em}
 tbody tr:last-child td{border-bottom:0}
 .numbers td,.numbers th{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.numbers td:first-child,.numbers th:first-child{text-align:left;white-space:normal}
+.numbers td:first-child,.numbers th:first-child{text-align:left;white-space:normal;min-width:9em}
 .numbers tbody tr:last-child td{font-weight:650;border-top:2px solid var(--rule)}
 .facts td:first-child{color:var(--quiet);white-space:nowrap;width:1%}
 .swatch{display:inline-block;min-width:18px;height:18px;border-radius:4px;color:#fff;

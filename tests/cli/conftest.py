@@ -13,7 +13,7 @@ import pytest
 from gacer_tune.ir.schedule import breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 
-from gacer_tune.artifact import Artifact, read_artifact, schedule_document
+from gacer_tune.artifact import read_artifact, schedule_document
 from gacer_tune.cli import main
 from gacer_tune.search.trial import Failure, Timing, Trial
 from gacer_tune.store.fingerprint import host_fingerprint
@@ -55,7 +55,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def artifact(tmp_path: Path) -> Path:
     """A published artifact of two tenants on two lanes, with made-up figures and times; its module is no module."""
     workload = Workload((chain("det", (4, 3, 5)), chain("seg", (2, 6))))
     schedules = {
@@ -66,21 +66,21 @@ def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     document = schedule_document(workload, schedules, (), random_profile(random.Random(1), workload))
     manifest = {"isa": "x86-64", "target": "cpu", "fingerprint": host_fingerprint().document(), "figures": figures()}
-    files: dict[str, bytes | Path] = {
-        "module.so": b"\x7fELF",
-        "weights.safetensors": b"",
-        "schedule.json": json.dumps(document).encode(),
-        "trials.jsonl": b"",
-    }
-    folder = tmp_path / "artifact"
-    publish(folder, files, manifest)
     trials = [
         Trial(schedules["sequential"], Timing((0.02, 0.021), (0.01, 0.02)), "sequential", 0),
         Trial(schedules["lane_per_tenant"], Timing((0.018,), (0.018, 0.01)), "lane_per_tenant", 1),
         Trial(schedules["best"], Failure("timeout", "no answer within 10 s"), "evolve", 2),
         Trial(schedules["best"], Timing((0.015,), (0.012, 0.015)), "evolve", 3),
     ]
-    monkeypatch.setattr(Artifact, "trials", lambda _: trials, raising=False)
+    lines = [json.dumps({"workload": workload.key, "trial": trial.to_json()}) + "\n" for trial in trials]
+    files: dict[str, bytes | Path] = {
+        "module.so": b"\x7fELF",
+        "weights.safetensors": b"",
+        "schedule.json": json.dumps(document).encode(),
+        "trials.jsonl": "".join(lines).encode(),
+    }
+    folder = tmp_path / "artifact"
+    publish(folder, files, manifest)
     return folder
 
 

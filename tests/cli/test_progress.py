@@ -17,8 +17,8 @@ from gacer_tune.events import Event
         (Event("read", "det", 0, 2), "reading the models: det 1 of 2"),
         (Event("compile", "", 12, 80), "compiling kernels: 12 of 80"),
         (Event("profile", "80 kernel variants"), "timing kernels: 80 kernel variants"),
-        (Event("search", left_s=3), "searching: 0 trials, 0 failed; 3 s left"),
-        (Event("search", "evolve", 4, 90, None, 0.01, 0.0, 1, 61), "searching: 4 of 90 trials, 1 failed; best 10.0 ms; "
+        (Event("search", left_s=3), "0 trials, 0 failed; 3 s left"),
+        (Event("search", "evolve", 4, 90, None, 0.01, 0.0, 1, 61), "4 of 90 trials, 1 failed; best 10.0 ms; "
          "1 min 01 s left"),
         (Event("accept"), "comparing the best with the baseline"),
         (Event("write", "o\x1bt"), "writing: o?t"),

@@ -83,7 +83,7 @@ def tuning(fake: Fake) -> Tuning:
 def test_a_run_ends_with_a_table_a_sentence_and_the_paths(cli: Cli, models: Path, tuning: Tuning) -> None:
     said = cli("tune", models / "det.onnx", models / "seg.onnx")
     assert said.code == 0
-    assert said.err == "searching: 3 trials, 1 failed; best 10.0 ms, baseline 12.0 ms (1.20x); 45 s left\n"
+    assert said.err == "3 trials, 1 failed; best 10.0 ms, baseline 12.0 ms (1.20x); 45 s left\n"
     lines = said.out.splitlines()
     heads = [part.strip() for part in lines[1].strip("┃").split("┃")]
     assert heads == ["until done", "sequential", "one lane per tenant", "tuned", "gain"]

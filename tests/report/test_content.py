@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from gacer_tune.cost_model.timeline import simulate
@@ -14,6 +16,7 @@ from hypothesis import given
 from gacer_tune.errors import UserError
 from gacer_tune.report.content import MOST_PREDICTIONS, FailureCount, collect
 from gacer_tune.report.track import recorded, simulated
+from gacer_tune.report.trials import read_trials
 from gacer_tune.report.verdict import Figures, Gain, verdict
 from gacer_tune.search.trial import Timing, Trial
 from tests.report.support import NASTY, artifact, report, trials
@@ -103,3 +106,15 @@ def test_a_recorded_row_without_its_slice_is_kept() -> None:
     track = recorded("t", made.workload, plan, [(1, "op0", 0, 1, 0.5, 0.75)])
     assert [(s.lane, s.tenant, s.wait_s, s.piece) for s in track.spans] == [(1, 1, 0.5, None)]
     assert track.busy == pytest.approx((0.0, 1 / 3))
+
+
+def test_trials_come_back_from_their_file(tmp_path: Path) -> None:
+    workload = artifact().workload
+    written, path = trials(workload), tmp_path / "trials.jsonl"
+    assert read_trials(path) == []
+    path.write_text("".join(json.dumps({"workload": workload.key, "trial": t.to_json()}) + "\n" for t in written))
+    assert read_trials(path) == written
+    path.write_text(path.read_text() + '{"workload": "k"}\n')
+    with pytest.raises(UserError) as refused:
+        read_trials(path)
+    assert str(refused.value) == f"{path}: line {len(written) + 1} is no trial: 'trial'"
