@@ -10,11 +10,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from gacer_tune.ir.schedule import breadth_first, lane_per_tenant, sequential
-from gacer_tune.ir.workload import Workload
 
 from gacer_tune.artifact import read_artifact, schedule_document
 from gacer_tune.cli import main
+from gacer_tune.ir.schedule import breadth_first, lane_per_tenant, sequential
+from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, Timing, Trial
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.publish import publish

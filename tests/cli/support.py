@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from gacer_tune.artifact import Artifact
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.workload import Workload
-
-from gacer_tune.artifact import Artifact
 from gacer_tune.report.track import simulated
 
 

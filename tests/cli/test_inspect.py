@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from gacer_tune.ir.neighbours import random_schedule
-from gacer_tune.ir.schedule import Cluster, Schedule, sequential
-from gacer_tune.ir.workload import Op, Workload
 from hypothesis import given
 
 from gacer_tune.cli.ops import op_rows, totals
 from gacer_tune.cli.schedule_words import schedule_words
 from gacer_tune.cli.timeline_text import timeline_text
+from gacer_tune.ir.neighbours import random_schedule
+from gacer_tune.ir.schedule import Cluster, Schedule, sequential
+from gacer_tune.ir.workload import Op, Workload
 from gacer_tune.report.track import Span, Track, simulated
 from models import MODELS
 from tests.cli.support import Cli, Fake

@@ -9,7 +9,6 @@ from typing import Any
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import sequential
 from gacer_tune.ir.workload import Workload
-
 from gacer_tune.report.content import Report, collect
 from gacer_tune.search.trial import Failure, Timing, Trial
 from tests.support.workloads import chain, random_profile

@@ -6,9 +6,9 @@ import json
 import random
 
 import pytest
-from gacer_tune.ir.neighbours import random_schedule
 from hypothesis import given
 
+from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.report.chrome_trace import chrome_trace
 from gacer_tune.report.track import Span, Track, simulated
 from tests.support.workloads import quick, random_profile, random_workload, randoms

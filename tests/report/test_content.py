@@ -8,12 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from gacer_tune.cost_model.timeline import simulate
-from gacer_tune.ir.lower import lower
-from gacer_tune.ir.neighbours import random_schedule
 from hypothesis import given
 
+from gacer_tune.cost_model.timeline import simulate
 from gacer_tune.errors import UserError
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.report.content import MOST_PREDICTIONS, FailureCount, collect
 from gacer_tune.report.track import recorded, simulated
 from gacer_tune.report.trials import read_trials
