@@ -8,11 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gacer_tune.artifact import MODULE, SCHEDULE, TRIALS, WEIGHTS, schedule_document
+from gacer_tune.artifact import MODULE, REPORT, SCHEDULE, TRACE, TRIALS, WEIGHTS, Artifact, schedule_document
 from gacer_tune.events import Event, Listen
+from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Workload
 from gacer_tune.preparing import Prepared, link_module
+from gacer_tune.report.chrome_trace import chrome_trace
+from gacer_tune.report.content import collect
+from gacer_tune.report.html import report_html
+from gacer_tune.report.track import recorded
+from gacer_tune.runtime import op_of
 from gacer_tune.search.seeds import baselines
 from gacer_tune.search.trial import Trial
 from gacer_tune.store.fingerprint import host_fingerprint
@@ -21,11 +27,15 @@ from gacer_tune.store.publish import publish
 
 @dataclass(frozen=True)
 class Emission:
-    """schedules by name; figures: what the manifest says of the result."""
+    """schedules by name; figures: what the manifest says of the result; traces: recorded runs by the schedule's
+    name; paths: the model files, in the order of the tenants.
+    """
 
     schedules: dict[str, Schedule]
     figures: dict[str, Any]
     trials: Sequence[Trial]
+    traces: dict[str, list[tuple[int, int, int, float, float]]]
+    paths: tuple[Path, ...]
 
 
 def alone(prepared: Prepared, lanes: int) -> dict[str, Schedule]:
@@ -65,7 +75,7 @@ def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: f
         "isa": machine.isa,
         "cycles_per_second": cycles_per_second,
         "fingerprint": host_fingerprint().document(),
-        "tenants": _ports(workload),
+        "tenants": _ports(workload, emission.paths),
         "figures": emission.figures,
     }
     lines = "".join(json.dumps({"workload": workload.key, "trial": t.to_json()}) + "\n" for t in emission.trials)
@@ -74,21 +84,36 @@ def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: f
         WEIGHTS: prepared.folder / "weights.safetensors",
         SCHEDULE: json.dumps(document, indent=1).encode(),
         TRIALS: lines.encode(),
+        **_pages(Artifact(out, manifest, workload, emission.schedules, names, prepared.profile), emission),
     }
     publish(out, files, manifest)
 
 
-def _ports(workload: Workload) -> list[dict[str, Any]]:
+def _pages(artifact: Artifact, emission: Emission) -> dict[str, bytes | Path]:
+    """The report, and the emitted schedule's recorded run as a trace."""
+    tracks = {
+        name: recorded(f"{name}, recorded", artifact.workload, lower(artifact.workload, artifact.schedules[name]), rows)
+        for name, trace in emission.traces.items()
+        if (rows := [(t, op_of(artifact.workload, t, k), k, lane, a, b) for t, k, lane, a, b in trace])
+    }
+    report = collect(artifact, emission.trials)
+    before, after = tracks.get(report.figures.baseline, report.before), tracks.get("best", report.after)
+    page = report_html(replace(report, before=before, after=after))
+    return {REPORT: page.encode(), TRACE: json.dumps(chrome_trace(after)).encode()}
+
+
+def _ports(workload: Workload, paths: Sequence[Path]) -> list[dict[str, Any]]:
     def described(ports: Any) -> dict[str, Any]:
         return {port.name: {"shape": list(port.shape), "dtype": port.dtype} for port in ports}
 
     return [
         {
             "name": tenant.name,
+            "path": str(path),
             "model": tenant.model,
             "batch": tenant.batch,
             "inputs": described(tenant.inputs),
             "outputs": described(tenant.outputs),
         }
-        for tenant in workload.tenants
+        for tenant, path in zip(workload.tenants, paths, strict=True)
     ]

@@ -118,7 +118,9 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}
         schedules.update(alone(prepared, device.lanes))
         figures = {**_plain(asdict(summary)), "objective": settings.objective, "reason": outcome.reason}
-        emit(settings.out, prepared, Emission(schedules, figures, found.trials), hertz, listen)
+        traces = {name: device.trace(schedules[name]) for name in ("best", outcome.baseline)}
+        paths = tuple(tenant.path for tenant in settings.tenants)
+        emit(settings.out, prepared, Emission(schedules, figures, found.trials, traces, paths), hertz, listen)
     return summary
 
 
@@ -241,9 +243,9 @@ def _completions(result: Timing | Failure) -> Iterator[float]:
 
 
 def summarize(settings: Settings, outcome: Outcome, rows: tuple[Row, ...], found: Found, seconds: float) -> Summary:
-    from gacer_tune.artifact import MODULE, SCHEDULE, TRIALS, WEIGHTS
+    from gacer_tune.artifact import MODULE, REPORT, SCHEDULE, TRACE, TRIALS, WEIGHTS
 
-    names = (MODULE, WEIGHTS, SCHEDULE, TRIALS, "manifest.json")
+    names = (MODULE, WEIGHTS, SCHEDULE, TRIALS, REPORT, TRACE, "manifest.json")
     return Summary(
         artifact=settings.out,
         baseline=outcome.baseline,

@@ -89,11 +89,11 @@ def _inspect_artifact(folder: Path, overhead: bool, output: Output) -> None:
 
 def _overhead(folder: Path, output: Output) -> dict[str, object]:
     """Run the sequential plan: what is not in its kernels is ours."""
-    from gacer_tune.tuning import overhead
+    from gacer_tune.overhead import overhead
 
     cost = overhead(folder)
     output.say(
         f"sequential run: {seconds_text(cost.wall_s)}, its kernels {seconds_text(cost.kernels_s)}, so all else is "
         f"{cost.ratio - 1:.1%}; a hand-over between lanes takes {seconds_text(cost.handover_s)}"
     )
-    return {"overhead": asdict(cost)}
+    return {"overhead": {**asdict(cost), "ratio": cost.ratio}}

@@ -56,6 +56,21 @@ class Bench:
             for port in tenant.outputs
         }
 
+    def trace(self, schedule: Schedule) -> list[tuple[int, int, int, float, float]]:
+        """(tenant, kernel, lane, begin_s, end_s) of every slice of one run, in the order of the plan."""
+        loaded = self.load(schedule)
+        for _ in range(WARM_UPS + 1):
+            self.session.run(loaded)
+        starts, times = loaded.table.starts, loaded.times
+        begin = int(times[:, 0].min()) if len(times) else 0
+        rows = []
+        for lane in range(loaded.table.lanes):
+            for row in range(starts[lane], starts[lane + 1]):
+                piece = loaded.table.slices[row]
+                first, last = ((int(cycles) - begin) / self.hertz for cycles in times[row])
+                rows.append((piece.tenant, piece.kernel, lane, first, last))
+        return rows
+
     def seconds(self, loaded: Loaded) -> float:
         begin = time.perf_counter()
         self.session.run(loaded)
@@ -107,7 +122,7 @@ class Bench:
             self._time(with_variant(self.workload, 1, variant), alone)
             if lanes > 1:
                 self._time(with_variant(self.workload, lanes, variant), shared)
-        handover = self._handover(lanes) if lanes > 1 else 0.0
+        handover = self.handover(lanes) if lanes > 1 else 0.0
         return Profile(_rows(alone), _rows(shared if lanes > 1 else alone), handover, self._launch())
 
     def _time(self, schedule: Schedule, into: list[list[list[float]]]) -> None:
@@ -132,7 +147,7 @@ class Bench:
         gaps = (loaded.times[1:, 0] - loaded.times[:-1, 1]) / self.hertz
         return float(max(0.0, np.median(gaps))) if len(gaps) else 0.0
 
-    def _handover(self, lanes: int) -> float:
+    def handover(self, lanes: int) -> float:
         """Median time from the end of the last slice waited for to the start of the waiting one."""
         loaded = self.load(sequential(self.workload, lanes))
         self.session.run(loaded)

@@ -63,6 +63,13 @@ class ChildDevice:
             return failed
         return tuple((float(one), float(other)) for one, other in reply["pairs"])
 
+    def trace(self, schedule: Schedule) -> list[tuple[int, int, int, float, float]]:
+        """(tenant, kernel, lane, begin_s, end_s) of every slice of one run; empty when the run fails."""
+        reply = self._ask({"do": "trace", "schedules": [schedule.to_json()]})
+        if isinstance(reply, Failure) or "trace" not in reply:
+            return []
+        return [(int(t), int(k), int(lane), float(a), float(b)) for t, k, lane, a, b in reply["trace"]]
+
     def profile(self) -> Profile:
         """Time every variant of every kernel. UserError when that fails: nothing can be searched without."""
         reply = self._ask({"do": "profile"}, OPEN_S)

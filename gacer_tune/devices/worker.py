@@ -61,6 +61,8 @@ def answer(bench: Bench, request: dict[str, Any], faults: dict[str, str]) -> dic
     try:
         if request["do"] == "measure":
             return result_json(bench.measure(schedules[0], request["repeats"]))
+        if request["do"] == "trace":
+            return {"trace": bench.trace(schedules[0])}
         return {"pairs": bench.compare(schedules[0], schedules[1], request["pairs"])}
     except IllegalScheduleError as error:
         return result_json(Failure("illegal", str(error)))

@@ -1,0 +1,41 @@
+"""What running a plan costs beyond its kernels, measured on an artifact."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gacer_tune.devices.bench import Bench
+from gacer_tune.runtime import load
+
+RUNS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Medians over runs of the sequential plan on one lane; handover_s: between lanes, 0 where there is one lane."""
+
+    wall_s: float
+    kernels_s: float
+    handover_s: float
+
+    @property
+    def ratio(self) -> float:
+        """Wall time over the sum of the kernels' own times."""
+        return self.wall_s / self.kernels_s
+
+
+def overhead(folder: Path) -> Overhead:
+    """Run the sequential schedule of an artifact on one lane; what is not in its kernels is ours."""
+    module = load(folder)
+    bench = Bench(module.session)
+    sequential = module.artifact.schedules["sequential"]
+    cluster = replace(sequential.clusters[0], lanes=((0,),) * len(module.workload.tenants))
+    loaded = bench.load(replace(sequential, lanes=1, clusters=(cluster,)))
+    walls, sums = [], []
+    for _ in range(RUNS):
+        walls.append(bench.seconds(loaded))
+        sums.append(float((loaded.times[:, 1] - loaded.times[:, 0]).sum()) / bench.hertz)
+    lanes = len(module.session.cpus)
+    return Overhead(statistics.median(walls), statistics.median(sums), bench.handover(lanes) if lanes > 1 else 0.0)
