@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -18,7 +19,6 @@ from gacer_tune.ir.schedule import Schedule, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, Timing
 
-WARM_UPS = 1
 PROFILE_RUNS = 3
 SEED = 0
 
@@ -59,7 +59,7 @@ class Bench:
     def trace(self, schedule: Schedule) -> list[tuple[int, int, int, float, float]]:
         """(tenant, kernel, lane, begin_s, end_s) of every slice of one run, in the order of the plan."""
         loaded = self.load(schedule)
-        for _ in range(WARM_UPS + 1):
+        for _ in range(2):
             self.session.run(loaded)
         starts, times = loaded.table.starts, loaded.times
         begin = int(times[:, 0].min()) if len(times) else 0
@@ -87,14 +87,14 @@ class Bench:
             done[piece.tenant] = max(done[piece.tenant], (int(end) - begin) / self.hertz)
         return done
 
-    def measure(self, schedule: Schedule, repeats: int) -> Timing | Failure:
+    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
+        """Time `repeats` runs after the one that checks the outputs, or until one takes longer than give_up_s."""
         loaded = self.load(schedule)
         if self.digest(loaded) != self.expected:
             return Failure("wrong-output", "outputs differ from those of the sequential plan")
-        for _ in range(WARM_UPS):
-            self.session.run(loaded)
-        seconds, tenants = [], []
-        for _ in range(repeats):
+        seconds: list[float] = []
+        tenants = []
+        while len(seconds) < repeats and not (seconds and seconds[-1] > give_up_s):
             seconds.append(self.seconds(loaded))
             tenants.append(self.tenants_s(loaded))
         return Timing(tuple(seconds), tuple(statistics.median(column) for column in zip(*tenants, strict=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -49,8 +50,9 @@ class ChildDevice:
     def lanes(self) -> int:
         return len(self.cpus)
 
-    def measure(self, schedule: Schedule, repeats: int) -> Timing | Failure:
-        reply = self._ask({"do": "measure", "schedules": [schedule.to_json()], "repeats": repeats})
+    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
+        request = {"do": "measure", "schedules": [schedule.to_json()], "repeats": repeats}
+        reply = self._ask({**request, "give_up_s": None if give_up_s == math.inf else give_up_s})
         return reply if isinstance(reply, Failure) else result_from_json(reply)
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:

@@ -6,6 +6,7 @@ One JSON document a line each way, on pipes of their own: what a kernel or a lib
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import sys
@@ -60,7 +61,7 @@ def answer(bench: Bench, request: dict[str, Any], faults: dict[str, str]) -> dic
             return result_json(failure)
     try:
         if request["do"] == "measure":
-            return result_json(bench.measure(schedules[0], request["repeats"]))
+            return result_json(bench.measure(schedules[0], request["repeats"], request.get("give_up_s") or math.inf))
         if request["do"] == "trace":
             return {"trace": bench.trace(schedules[0])}
         return {"pairs": bench.compare(schedules[0], schedules[1], request["pairs"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from collections.abc import Mapping
@@ -41,11 +42,13 @@ class SimulatedDevice:
         object.__setattr__(self, "_rng", random.Random(self.seed))
         object.__setattr__(self, "_truth", _contended(self.profile, self.contention, self.seed))
 
-    def measure(self, schedule: Schedule, repeats: int) -> Timing | Failure:
+    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
         run = self._run(schedule)
         if isinstance(run, Failure):
             return run
-        factors = [self._factor() for _ in range(repeats)]
+        factors: list[float] = []
+        while len(factors) < repeats and not (factors and run.makespan_s * factors[-1] > give_up_s):
+            factors.append(self._factor())
         typical = statistics.median(factors)
         return Timing(tuple(run.makespan_s * f for f in factors), tuple(s * typical for s in run.tenants_s))
 

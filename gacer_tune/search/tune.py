@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, mer
 
 STRATEGIES = ("evolve", "coordinate", "random", "exhaustive")
 ROUND = 8  # proposals between two looks at the history
-FEW, MANY = 3, 12  # runs of a first look, and what a contender gets on top
+FEW, MANY = 3, 9  # runs of a first look, and what a contender gets on top
 HOPELESS = 16  # trials that all fail before the search gives up
 
 _NEAR = 0.02  # a contender is not further than this from the best, or than its own spread
-_WIDEST = 0.10  # a spread above this is no excuse
+_WIDEST = 0.05  # a spread above this is no excuse
+_HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the first look
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ class _Search:
         self.history = list(history)
         self.began_s = clock()
         self.spent_s = history[-1].at_s if history else 0.0  # by the calls that made the history
-        self.best = min((value for value, _ in ranked(history, objective)), default=float("inf"))
+        self.best = min((value for value, _ in ranked(history, objective)), default=math.inf)
+        self.best_s = min((t.result.median_s for t in history if isinstance(t.result, Timing)), default=math.inf)
 
     def over(self, options: TuneOptions) -> bool:
         """True when the budget or the trials are used up. Raises UserError when to go on is hopeless."""
@@ -122,11 +125,13 @@ class _Search:
         return self.clock() - self.began_s >= options.budget_s or len(self.history) >= options.trials
 
     def trial(self, schedule: Schedule, origin: str, repeats: int) -> Trial:
-        result = checked(self.device.measure(schedule, repeats))
+        give_up_s = self.best_s * _HOPELESS_RATIO if repeats == FEW else math.inf
+        result = checked(self.device.measure(schedule, repeats, give_up_s))
         if isinstance(result, Timing) and repeats == FEW and self._contends(result):
             result = _more(result, checked(self.device.measure(schedule, MANY)))
         if isinstance(result, Timing):
             self.best = min(self.best, self.objective.of(result))
+            self.best_s = min(self.best_s, result.median_s)
         done = Trial(schedule, result, origin, len(self.history), self.spent_s + self.clock() - self.began_s)
         self.history.append(done)
         return done

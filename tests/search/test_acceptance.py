@@ -39,7 +39,7 @@ class Bench:
     def run(self, schedule: Schedule) -> float:
         return self.true_s.get(schedule, 1.0) * math.exp(self.noise * self.rng.gauss(0, 1))
 
-    def measure(self, schedule: Schedule, repeats: int) -> Timing | Failure:
+    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
         self.calls.append("measure")
         if schedule in self.faults:
             return self.faults[schedule]
@@ -180,9 +180,9 @@ def test_other_objectives_are_compared_by_their_own_value() -> None:
 
 def test_a_failure_between_the_pairs_leaves_the_baseline() -> None:
     class Dying(Bench):
-        def measure(self, schedule: Schedule, repeats: int) -> Timing | Failure:
+        def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
             died = repeats < FRESH_RUNS and len(self.calls) > 12
-            return Failure("crash", "late") if died else super().measure(schedule, repeats)
+            return Failure("crash", "late") if died else super().measure(schedule, repeats, give_up_s)
 
     outcome = judged(Dying({FOUND[0]: 0.5}), objective=Objective(PAIR, "throughput"))
     assert (outcome.accepted, outcome.reason) == (False, "the comparison failed: crash: late")

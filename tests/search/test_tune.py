@@ -32,9 +32,9 @@ class Recording:
         self.asked: list[tuple[Schedule, int]] = []
         self.answer = answer
 
-    def measure(self, schedule: Schedule, repeats: int) -> Result:
+    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Result:
         self.asked.append((schedule, repeats))
-        return self.answer(schedule, EXACT.measure(schedule, repeats))
+        return self.answer(schedule, EXACT.measure(schedule, repeats, give_up_s))
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Any:
         return EXACT.compare(a, b, pairs)
@@ -73,13 +73,16 @@ def test_contenders_get_more_runs_and_the_hopeless_few() -> None:
     """The second look goes to what came near the best of its time, and its trial holds all runs."""
     device = Recording()
     trials = list(tune(MIX, device, PROFILE, options(40, strategy="coordinate")))
-    best = math.inf
+    best, counts = math.inf, set()
     for trial in trials:
         assert isinstance(trial.result, Timing)
         near = trial.result.median_s <= best * 1.02
-        expected = FEW + MANY if trial.origin in BASELINES or near else FEW
+        hopeless = 1 if trial.result.median_s > best * 1.2 else FEW
+        expected = FEW + MANY if trial.origin in BASELINES or near else hopeless
         assert len(trial.result.seconds) == expected
+        counts.add(len(trial.result.seconds))
         best = min(best, trial.result.median_s)
+    assert counts == {1, FEW, FEW + MANY}
     looks = [repeats for _, repeats in device.asked]
     assert looks[:3] == [FEW + MANY] * 3
     assert set(looks[3:]) == {FEW, MANY}
