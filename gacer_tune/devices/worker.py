@@ -5,10 +5,12 @@ One JSON document a line each way, on pipes of their own: what a kernel or a lib
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -71,6 +73,12 @@ def answer(bench: Bench, request: dict[str, Any], faults: dict[str, str]) -> dic
         return result_json(Failure("memory", str(error) or "out of memory"))
 
 
+def die_with_parent() -> None:
+    """Let the system end this process when its parent dies, even in the middle of a run that hangs."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def serve(requests_fd: int, answers_fd: int) -> None:
     """Answer requests until the parent closes its end."""
     with os.fdopen(requests_fd) as requests, os.fdopen(answers_fd, "w") as answers:
@@ -90,4 +98,5 @@ def serve(requests_fd: int, answers_fd: int) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     serve(int(sys.argv[1]), int(sys.argv[2]))

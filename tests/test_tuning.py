@@ -1,0 +1,144 @@
+"""tune as its users run it: a folder that a fresh process loads, resuming after a kill, two at once on one cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+from gacer_tune.store.journal import Journal
+from tests.support.compiled import FOLDER
+
+ROOT = Path(__file__).parent.parent
+CACHE = FOLDER / "tune-cache"
+
+FRESH = """
+import json, sys
+import numpy as np
+from gacer_tune import inputs
+from gacer_tune.runtime import load
+
+module = load(sys.argv[1])
+given = {tenant.name: inputs.sample(tenant, 0) for tenant in module.workload.tenants}
+together = module.run(given)
+alone = {name: module.run_one(name, given[name]) for name in module.tenants}
+same = all(np.array_equal(together[t][o], alone[t][o]) for t in together for o in together[t])
+heavy = {"tvm", "onnx", "onnxruntime", "xgboost", "scipy", "pydantic", "typer", "rich", "filelock", "platformdirs"}
+print(json.dumps({
+    "tenants": module.tenants, "same": same, "heavy": sorted(heavy & set(sys.modules)),
+    "sum": {name: float(sum(np.abs(a).sum() for a in outputs.values())) for name, outputs in together.items()},
+    "trace": len(module.trace()),
+}))
+"""
+
+
+def command(files: list[Path], out: Path, *options: str) -> list[str]:
+    tune = [sys.executable, "-m", "gacer_tune", "tune", *map(str, files), "--out", str(out), "--json"]
+    return [*tune, "--cache", str(CACHE), *options]
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    return found
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("models")
+    paths = []
+    for name in ("tiny_branchy", "tiny_attention"):
+        path = folder / f"{name}.onnx"
+        path.write_bytes(models.MODELS[name]().SerializeToString())
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def tuned(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("tuned") / "out"
+    return out, finish(start(command(files, out, "--budget", "4s")))
+
+
+def test_the_last_line_says_what_came_out(tuned: tuple[Path, dict[str, Any]]) -> None:
+    out, summary = tuned
+    wanted = {
+        "artifact", "baseline_s", "best_s", "speedup", "p_value",
+        "trials", "failed_trials", "strategy", "seconds_spent",
+    }  # fmt: skip
+    assert wanted <= set(summary)
+    assert summary["trials"] >= 3 and summary["failed_trials"] == 0
+    assert 0 < summary["best_s"] <= summary["baseline_s"] * 1.0001
+    assert Path(summary["artifact"]) == out
+    names = {path.name for path in out.iterdir()}
+    listed = {"module.so", "weights.safetensors", "schedule.json", "manifest.json", "trials.jsonl", "report.html"}
+    assert listed | {"trace.json"} <= names
+    assert [row["name"] for row in summary["rows"]] == ["tiny_branchy", "tiny_attention", "together"]
+
+
+def test_a_fresh_process_runs_the_module_without_tuner_or_compiler(tuned: tuple[Path, dict[str, Any]]) -> None:
+    done = subprocess.run([sys.executable, "-c", FRESH, str(tuned[0])], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["tenants"] == ["tiny_branchy", "tiny_attention"]
+    assert found["heavy"] == []
+    assert found["same"]
+    assert all(np.isfinite(total) and total > 0 for total in found["sum"].values())
+    assert found["trace"] > 0
+
+
+def test_a_killed_run_resumes_with_every_finished_trial(files: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    journal = Journal(out / "journal.jsonl")
+    process = start(command(files, out, "--budget", "60s"))
+    deadline = time.monotonic() + 120
+    while len(journal.read()[0] if journal.path.exists() else []) < 6:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = journal.read()[0]
+    assert not (out / "manifest.json").exists(), "nothing half-written can be loaded"
+    summary = finish(start(command(files, out, "--budget", "2s", "--resume")))
+    after = journal.read()[0]
+    assert after[: len(before)] == before
+    assert summary["trials"] == len(after) > len(before)
+    numbers = [record["trial"]["number"] for record in after]
+    assert numbers == list(range(len(after)))
+
+
+def test_two_runs_share_one_cache(files: list[Path], tmp_path: Path) -> None:
+    runs = [start(command(files, tmp_path / name, "--budget", "3s")) for name in ("one", "two")]
+    summaries = [finish(run) for run in runs]
+    for name, summary in zip(("one", "two"), summaries, strict=True):
+        records, damage = Journal(tmp_path / name / "journal.jsonl").read()
+        assert not damage
+        assert len(records) == summary["trials"] >= 3
+
+
+def test_an_interrupt_finishes_the_trial_and_saves(files: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(command(files, out, "--budget", "120s"))
+    journal, deadline = Journal(out / "journal.jsonl"), time.monotonic() + 120
+    while len(journal.read()[0] if journal.path.exists() else []) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert json.loads(stdout.strip().splitlines()[-1])["interrupted"]
+    assert (out / "manifest.json").exists()
