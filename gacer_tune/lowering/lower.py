@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import onnx
 
 from gacer_tune.errors import UserError
-from gacer_tune.frontend.support import require_supported
 from gacer_tune.ir.workload import Buffer, Port
 from gacer_tune.kernels import mapping
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import NBYTES
-from gacer_tune.lowering import heavy, images, layout, pooling, rows, transposed
+from gacer_tune.lowering import fallback, heavy, images, layout, pooling, rows, transposed
 from gacer_tune.lowering.context import LoweredOp, Lowering, program
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.fusion import Group, fuse
@@ -73,12 +72,12 @@ def lower_model(model: onnx.ModelProto, machine: Machine, bounds: dict[str, int]
 
     Raises UserError that lists every operator it cannot lower.
     """
-    require_supported(model, RULES)
     graph = read_graph(model)
+    fallback.require_lowerable(model, graph, RULES)
     low = Lowering(graph, machine, layout.concat_slots(graph))
     inputs = tuple(_input(low, name, bounds.get(name, 0)) for name in graph.inputs)
     for group in fuse(graph):
-        RULES[graph.nodes[group.first].op](low, group)
+        fallback.lower_group(low, group, RULES)
     outputs = tuple(_output(low, name) for name in graph.outputs)
     return LoweredModel(tuple(low.ops), tuple(low.buffers), inputs, outputs, low.weights)
 
