@@ -20,7 +20,7 @@ from gacer_tune.search.trial import Trial
 _PARENTS = 12
 _GENERATIONS = 3
 _BROOD = 40  # candidates bred in each generation, as long as they are small: see _brood
-_SLICES = 4000  # of all candidates of a generation
+_SLICES = 2500  # of all candidates of a generation
 _DRAWS = 4  # draws for each candidate before a small space counts as used up
 
 
