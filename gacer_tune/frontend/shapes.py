@@ -24,7 +24,19 @@ _INTEGERS = frozenset(
     )
 )
 _KEEPS_VALUES = frozenset(
-    ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Transpose", "Slice", "Expand")
+    (
+        "Cast",
+        "Reshape",
+        "Unsqueeze",
+        "Squeeze",
+        "Flatten",
+        "Identity",
+        "Transpose",
+        "Slice",
+        "Expand",
+        "Split",
+        "Gather",
+    )
 )
 
 
@@ -178,7 +190,7 @@ def _infer(model: onnx.ModelProto, shapes: Mapping[str, Dims], batch: int | None
 def input_bounds(model: onnx.ModelProto) -> dict[str, int]:
     """For each integer input used as indices of Gather: the exclusive upper bound valid for all tables it reads.
 
-    Inputs are followed through operators that pass values on (Cast, Reshape, Unsqueeze, Squeeze and the like).
+    Inputs are followed through operators that pass values on (Cast, Reshape, Slice, Split and the like).
     """
     graph = Graph.of(model)
     uses = Uses.of(graph)
@@ -187,7 +199,7 @@ def input_bounds(model: onnx.ModelProto) -> dict[str, int]:
     bounds: dict[str, int] = {}
     for node in graph.nodes:
         if node.op_type in _KEEPS_VALUES and node.input[0] in source:
-            source[node.output[0]] = source[node.input[0]]
+            source.update(dict.fromkeys(filter(None, node.output), source[node.input[0]]))
         if node.op_type != "Gather" or node.input[1] not in source:
             continue
         table = uses.shape(node.input[0])
