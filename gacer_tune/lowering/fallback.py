@@ -55,6 +55,10 @@ def _constant(*inputs: int) -> Condition:
     return lambda graph, node: all(not node.given(i) or node.inputs[i] in graph.constants for i in inputs)
 
 
+def _sums_numbers(graph: Graph, node: Node) -> bool:
+    return node.attributes.get("reduction", "none") == "none" or graph.dtypes[node.inputs[0]] != "bool"
+
+
 # Operators that no rule knows, and operators that a rule knows in part only.
 _UNKNOWN = (
     "Acos Acosh AffineGrid ArgMax ArgMin Asin Asinh Atan Atanh Attention BitShift BitwiseAnd BitwiseNot BitwiseOr "
@@ -63,7 +67,7 @@ _UNKNOWN = (
     "OneHot QuantizeLinear RMSNormalization ReduceLogSum ReduceLogSumExp Scatter ScatterElements ScatterND Shrink "
     "Sinh Swish Tan ThresholdedRelu TopK Trilu Xor"
 )
-_REFUSED = "AveragePool Clip Conv ConvTranspose Gemm InstanceNormalization MatMul MaxPool Mod Pad gacer.LayerNorm"
+_REFUSED = "AveragePool Clip Conv ConvTranspose MatMul MaxPool Mod Pad gacer.LayerNorm"
 TRUSTED = frozenset((_UNKNOWN + " " + _REFUSED).split())
 # What must hold for the import of some of them to be right.
 CONDITIONS: dict[str, Condition] = {
@@ -78,11 +82,14 @@ CONDITIONS: dict[str, Condition] = {
     "OneHot": _constant(1, 2),
     "Pad": _constant(1, 2, 3),
     "QuantizeLinear": _attributes("axis", "saturate"),
+    **dict.fromkeys(("ScatterElements", "ScatterND"), _sums_numbers),
     "Trilu": _constant(1),
 }
 # Operators that TVM does not import, but whose definition by other operators it does.
 DEFINED = frozenset({"Attention", "Celu", "Swish"})
 SPELT = {"gacer.LayerNorm": "LayerNormalization"}
+# Operator sets that TVM does not know for them; they mean the same in the next newer one.
+OPSETS = {"gacer.LayerNorm": range(17), "TopK": range(10, 11)}
 UNORDERED = {"sorted"}  # TVM's importer knows sorted results only, which are right whatever the node asks for
 
 
@@ -133,7 +140,8 @@ def single(graph: Graph, node: Node) -> Single:
     proto.input.extend(_declared(graph, name, names[name]) for name in reads)
     proto.output.extend(_declared(graph, name, y) for name, y in zip(node.outputs, outputs, strict=True) if name)
     proto.initializer.extend(nodes.to_tensor(array, name) for name, array in constants.items())
-    opset = max(graph.opset, 17) if node.op in SPELT else graph.opset
+    older = OPSETS.get(node.op, range(0))
+    opset = older.stop if graph.opset in older else graph.opset
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     if node.op in DEFINED:
         model = _defined(model, node.op)

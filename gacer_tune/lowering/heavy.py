@@ -11,6 +11,7 @@ from gacer_tune.kernels import pack
 from gacer_tune.kernels.bmm import BatchMatmul
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.depthwise import Depthwise
+from gacer_tune.lowering import winograd
 from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, Lowering, program
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph, Node
@@ -72,11 +73,13 @@ def conv(low: Lowering, group: Group) -> None:
         spec = Depthwise(views[0].tensor, views[1].tensor, *settings, program(epilogue, views[2:]))
         low.emit(node.name, "depthwise", [low.kernel(spec, [views[0], packed, *views[2:]], views[1])])
         return
+    made = Conv2d(views[0].tensor, views[1].tensor, *settings, groups, program(epilogue, views[2:]))
+    if winograd.lower(low, node.name, views, weight, made, epilogue):
+        return
     packed = low.weight(f"{node.name}.weight", pack.conv_weight(weight, groups, low.machine))
     if settings[0] == settings[1] == (1, 1) and not any(pads) and groups == 1:
         product(low, node.name, "conv2d", views, packed, epilogue)
         return
-    made = Conv2d(views[0].tensor, views[1].tensor, *settings, groups, program(epilogue, views[2:]))
     low.emit(node.name, "conv2d", [low.kernel(made, [views[0], packed, *views[2:]], views[1])])
 
 

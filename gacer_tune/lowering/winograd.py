@@ -1,0 +1,65 @@
+"""Lowers 3x3 convolutions of stride 1 by Winograd's filtering where that is likely to be faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from gacer_tune.kernels import pack
+from gacer_tune.kernels.conv2d import Conv2d
+from gacer_tune.kernels.tensor import dense
+from gacer_tune.kernels.winograd import TRANSFORMS, points, tiles, transformed, window_points
+from gacer_tune.kernels.winograd_input import WinogradInput
+from gacer_tune.kernels.winograd_output import WinogradOutput
+from gacer_tune.lowering.context import Epilogue, Lowering, program
+from gacer_tune.lowering.graph import Array
+from gacer_tune.lowering.view import View
+
+# Multiply-adds that cost as much as one byte of weights from memory, and as one element of a transform: a core does
+# about 40 billion multiply-adds a second, reads about 10 GB, and is bound by its cache in the transforms.
+BYTE = 4.0
+TRANSFORM = 10.0
+
+
+def choose(spec: Conv2d, machine_vector: int) -> int:
+    """m of the F(m x m) that costs least, 0 for the direct way."""
+    (inputs, outputs), vector = spec.group_channels, machine_vector
+    plain = (spec.window, spec.stride, spec.dilation, spec.groups) == ((3, 3), (1, 1), (1, 1), 1)
+    dense_channels = spec.source.strides[3] == spec.out.strides[3] == 1
+    if not plain or not dense_channels or inputs % vector or outputs % vector:
+        return 0
+    pixels = prod(spec.out.shape[:3])
+    costs = {0: inputs * outputs * (9 * pixels + 9 * 4 * BYTE)}
+    for m in TRANSFORMS:
+        count = spec.out.shape[0] * prod(tiles(spec.out, m))
+        moved = count * (inputs + outputs) * TRANSFORM
+        costs[m] = points(m) * (inputs * outputs * (count + 4 * BYTE) + moved)
+    return min(costs, key=lambda m: costs[m])
+
+
+def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, spec: Conv2d, epilogue: Epilogue) -> bool:
+    """Emit the convolution as transform, products, transform if that is the better way; views as `heavy.conv` has them.
+
+    Return False, with nothing emitted, if it is not.
+    """
+    m = choose(spec, low.machine.vector)
+    if m == 0:
+        return False
+    source, out = views[0], views[1]
+    inputs, outputs = spec.group_channels
+    before, after = (transformed(out.tensor, m, channels) for channels in (inputs, outputs))
+    u, v = (low.fresh(f"{name}.{part}", t.shape, t.dtype) for part, t in (("points", before), ("products", after)))
+    count = prod(before.shape[:3])
+    product = Conv2d(dense((1, 1, count, before.shape[3])), dense((1, 1, count, after.shape[3])), groups=points(m))
+    packed = low.weight(f"{name}.weight", pack.conv_weight(window_points(weight, m), points(m), low.machine))
+    finish = WinogradOutput(after, out.tensor, m, program(epilogue, views[2:]))
+    low.emit(
+        name,
+        f"winograd{m}",
+        [
+            low.kernel(WinogradInput(source.tensor, before, m, spec.pad), [source], u),
+            low.kernel(product, [u, packed], v),
+            low.kernel(finish, [v, *views[2:]], out),
+        ],
+    )
+    return True
