@@ -1,0 +1,102 @@
+"""Lanes run on cores of their own, and the process that calls is left as it was."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from gacer_tune.devices.bench import Bench
+from gacer_tune.errors import UserError
+from gacer_tune.executor import threads
+from gacer_tune.executor.session import Session
+from gacer_tune.ir.memory import place
+from gacer_tune.ir.schedule import breadth_first, sequential
+from gacer_tune.tenants import functions
+from tests.support.compiled import build, tiny
+from tests.support.small_models import SMALL
+
+CPUS = threads.allowed_cpus()
+TWO = min(2, len(CPUS))
+
+
+def worker_masks() -> list[set[int]]:
+    """CPUs that each thread of this process may use, those pinned to a single one."""
+    masks = []
+    for task in Path("/proc/self/task").iterdir():
+        line = next(row for row in (task / "status").read_text().splitlines() if row.startswith("Cpus_allowed_list"))
+        cpus = line.split(":")[1].strip()
+        if cpus.isdigit():
+            masks.append({int(cpus)})
+    return masks
+
+
+def test_affinity_of_the_caller_is_left_alone() -> None:
+    built = tiny(TWO)
+    before = os.sched_getaffinity(0)
+    loaded = built.bench.load(sequential(built.compiled.workload, TWO))
+    built.bench.session.run(loaded)
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="one core")
+def test_workers_are_pinned_to_the_cores_of_the_lanes() -> None:
+    built = tiny(2)
+    built.bench.session.run(built.bench.load(breadth_first(built.compiled.workload, 2)))
+    assert {CPUS[1]} in worker_masks()
+
+
+@pytest.mark.parametrize("lanes", range(1, TWO + 1))
+def test_any_number_of_lanes(lanes: int) -> None:
+    built = tiny(TWO)
+    assert built.bench.digest(built.bench.load(breadth_first(built.compiled.workload, lanes))) == built.bench.expected
+
+
+def test_more_lanes_than_cores_are_refused_before_anything_runs() -> None:
+    built = tiny(TWO)
+    with pytest.raises(UserError, match=f"lanes: {len(CPUS) + 1}, this process may use {len(CPUS)} cores"):
+        threads.require_lanes(len(CPUS) + 1, CPUS)
+    with pytest.raises(UserError, match="lanes: 3, this process may use"):
+        built.bench.load(sequential(built.compiled.workload, 3))
+
+
+def test_another_thread_gets_a_pool_of_its_own() -> None:
+    """TVM's pool belongs to the calling thread; without enough workers a plan would wait for ever."""
+    built = tiny(TWO)
+    found: list[str] = []
+    loaded = built.bench.load(breadth_first(built.compiled.workload, TWO))
+    thread = threading.Thread(target=lambda: found.append(built.bench.digest(loaded)), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert found == [built.bench.expected]
+
+
+def test_siblings_of_a_core_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(pairs))
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    monkeypatch.setattr(Path, "read_text", lambda path: pairs[int(path.parts[5].removeprefix("cpu"))])
+    assert threads.allowed_cpus() == (0, 1, 2, 3)
+    pairs.update({0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"})
+    assert threads.allowed_cpus() == (0, 2, 1, 3)
+
+
+def test_instances_share_weights() -> None:
+    model = SMALL["squeezenet"](batch=1)
+    one, two = build([("a", model)], 1, most=1), build([("a", model), ("b", model)], 1, most=1)
+    weights = place(one.compiled.workload).weights_nbytes
+    assert weights > 0
+    assert place(two.compiled.workload).weights_nbytes == weights
+    ports = [tenant.outputs[0] for tenant in two.compiled.workload.tenants]
+    first, second = (two.bench.session.port(number, port) for number, port in enumerate(ports))
+    assert first.shape == second.shape and not (first == second).all(), "instances have inputs of their own"
+
+
+def test_a_session_refuses_functions_it_does_not_have() -> None:
+    built = tiny(TWO)
+    workload = built.compiled.workload
+    session = Session(built.module, workload, place(workload), functions(workload)[1:], CPUS[:1])
+    with pytest.raises(KeyError):
+        Bench(session)
