@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from gacer_tune.cli.timeline_text import timeline_text
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import Cluster, Schedule, sequential
 from gacer_tune.ir.workload import Op, Workload
+from gacer_tune.overhead import Overhead
 from gacer_tune.report.track import Span, Track, simulated
 from models import MODELS
 from tests.cli.support import Cli, Fake
@@ -71,23 +72,16 @@ def test_an_artifact_is_shown_in_words_and_in_time(cli: Cli, artifact: Path) -> 
 
 
 def test_overhead_is_measured_on_demand(cli: Cli, artifact: Path, fake: Fake) -> None:
-    @dataclass(frozen=True)
-    class Overhead:
-        wall_s: float = 0.0102
-        kernels_s: float = 0.01
-        handover_s: float = 3e-7
-        ratio: float = 1.02
-
     asked: list[Path] = []
 
     def overhead(folder: Path) -> Overhead:
         asked.append(folder)
-        return Overhead()
+        return Overhead(0.0102, 0.01, 3e-7)
 
-    fake("gacer_tune.tuning", overhead=overhead)
+    fake("gacer_tune.overhead", overhead=overhead)
     said = cli("inspect", artifact, "--overhead", "--json")
     assert asked == [artifact]
-    assert said.last["overhead"] == {"wall_s": 0.0102, "kernels_s": 0.01, "handover_s": 3e-7, "ratio": 1.02}
+    assert said.last["overhead"] == {"wall_s": 0.0102, "kernels_s": 0.01, "handover_s": 3e-7, "ratio": 0.0102 / 0.01}
     assert (
         "sequential run: 10.2 ms, its kernels 10.0 ms, so all else is 2.0%; a hand-over between lanes takes 0.300 us"
         in said.err
