@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
 from gacer_tune.cost_model.timeline import Timeline
 from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.workload import Workload

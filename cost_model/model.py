@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xgboost
+
 from gacer_tune.cost_model.features import FEATURES_VERSION, NAMES, Vector
 from gacer_tune.ir.workload import canonical
 

@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from gacer_tune.cli import cache
+from gacer_tune.cli.bench import bench
 from gacer_tune.cli.codes import INTERRUPTED, OK, USER
 from gacer_tune.cli.inspect import inspect
 from gacer_tune.cli.output import printable
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command("tune")(tune)
 app.command("inspect")(inspect)
 app.command("run")(run)
+app.command("bench")(bench)
 app.command("verify")(verify)
 app.command("report")(report)
 app.command("trace")(trace)

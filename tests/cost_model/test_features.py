@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+
 from gacer_tune.cost_model.features import KINDS, NAMES, Vector, features
 from gacer_tune.cost_model.timeline import simulate
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import Schedule, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
-from hypothesis import given
-
 from tests.support.workloads import chain, flat_profile, quick, random_profile, random_workload, randoms
 
 TWO = Workload((chain("a", (2, 2)), chain("b", (2,))))

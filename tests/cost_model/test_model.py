@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+
 from gacer_tune.cost_model.features import FEATURES_VERSION, NAMES, features
 from gacer_tune.cost_model.model import MIN_SAMPLES, CostModel, Sample, fit
 from gacer_tune.cost_model.quality import pairwise_accuracy
@@ -11,7 +12,6 @@ from gacer_tune.cost_model.timeline import simulate
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.workload import Workload
-
 from gacer_tune.search.simulated import SimulatedDevice
 from gacer_tune.search.trial import Timing
 from tests.support.workloads import chain, random_profile

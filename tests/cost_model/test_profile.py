@@ -5,11 +5,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from gacer_tune.cost_model.profile import Profile, best_variant, demand, refuse_mismatch, spread_s
-from gacer_tune.ir.workload import Workload, canonical
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gacer_tune.cost_model.profile import Profile, best_variant, demand, refuse_mismatch, spread_s
+from gacer_tune.ir.workload import Workload, canonical
 from tests.support.workloads import chain, quick, random_profile, random_workload, randoms
 
 ONE = Profile((((1.0, 2.0),),), (((1.5, 2.5),),), handover_s=0.1, launch_s=0.01)

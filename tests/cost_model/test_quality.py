@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from gacer_tune.cost_model.quality import mape, pairwise_accuracy, peak_at, recall_at
 
 MEASURED = np.array([4.0, 1.0, 3.0, 2.0])

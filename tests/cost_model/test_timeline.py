@@ -4,6 +4,8 @@ from collections import defaultdict
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import Timeline, simulate
 from gacer_tune.ir.lower import lower
@@ -11,8 +13,6 @@ from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.plan import Plan, Slice, Wait
 from gacer_tune.ir.schedule import Cluster, breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
-from hypothesis import given
-
 from tests.support.workloads import (
     chain,
     flat_profile,

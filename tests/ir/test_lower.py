@@ -3,14 +3,14 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.plan import Plan, Wait
 from gacer_tune.ir.schedule import Cluster, Schedule, breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.verify import IllegalScheduleError
 from gacer_tune.ir.workload import Workload
-from hypothesis import given
-
 from tests.support.workloads import Place, chain, happens_before, places, quick, scheduled
 
 Drawn = tuple[Workload, Schedule]

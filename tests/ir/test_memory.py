@@ -1,13 +1,13 @@
 from dataclasses import replace
 from itertools import combinations
 
+from hypothesis import given
+
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import ALIGNMENT, place
 from gacer_tune.ir.plan import Memory
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Buffer, Tenant, Workload
-from hypothesis import given
-
 from tests.support.workloads import Place, chain, happens_before, places, quick, scheduled, workloads
 
 Span = tuple[int, int]

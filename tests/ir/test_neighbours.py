@@ -3,13 +3,13 @@ from dataclasses import fields, replace
 from itertools import islice
 
 import pytest
+from hypothesis import given
+
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import Only, cross, neighbours, normal, random_schedule
 from gacer_tune.ir.schedule import Cluster, Schedule, breadth_first, sequential
 from gacer_tune.ir.verify import verify
 from gacer_tune.ir.workload import Workload
-from hypothesis import given
-
 from tests.support.workloads import chain, quick, random_workload, randoms, scheduled
 
 BIG = Workload((chain("a", (8, 4, 8, 3, 6), variants=3), chain("b", (2, 8), variants=3), chain("c", (5,))))

@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
-from gacer_tune.ir.workload import Workload, canonical
 from hypothesis import given
 
+from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
+from gacer_tune.ir.workload import Workload, canonical
 from tests.support.workloads import chain, quick, scheduled, workloads
 
 TWO = Workload((chain("a", (4, 4)), chain("b", (2,))))

@@ -2,11 +2,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+
 from gacer_tune.ir.schedule import Cluster, Schedule, breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.verify import IllegalScheduleError, verify
 from gacer_tune.ir.workload import Workload
-from hypothesis import given
-
 from tests.support.workloads import chain, quick, workloads
 
 TWO = Workload((chain("a", (4, 3), variants=2), chain("b", (2,))))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
-from gacer_tune.ir.workload import Workload, canonical
 
 from gacer_tune.errors import UserError
+from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
+from gacer_tune.ir.workload import Workload, canonical
 from gacer_tune.search.acceptance import FRESH_RUNS, Outcome, accept, finalists, p_faster
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.objective import Objective

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+
 from gacer_tune.cost_model.timeline import simulate
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
-
 from gacer_tune.search.device import Device
 from gacer_tune.search.replay import ReplayDevice
 from gacer_tune.search.simulated import SimulatedDevice

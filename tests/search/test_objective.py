@@ -2,10 +2,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gacer_tune.ir.schedule import sequential
-from gacer_tune.ir.workload import Workload
 
 from gacer_tune.errors import UserError
+from gacer_tune.ir.schedule import sequential
+from gacer_tune.ir.workload import Workload
 from gacer_tune.search.objective import Objective, best_so_far, ranked
 from gacer_tune.search.trial import Failure, Result, Timing, Trial
 from tests.support.workloads import chain

@@ -2,6 +2,8 @@ import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import simulate
 from gacer_tune.ir.lower import lower
@@ -9,8 +11,6 @@ from gacer_tune.ir.neighbours import normal
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.verify import verify
 from gacer_tune.ir.workload import Workload
-from hypothesis import given
-
 from gacer_tune.search.seeds import BASELINES, baselines, list_schedule, seeds, shares
 from tests.support.workloads import chain, flat_profile, quick, random_profile, random_workload, randoms
 

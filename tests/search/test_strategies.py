@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
 from gacer_tune.cost_model.profile import Profile
+from gacer_tune.errors import UserError
 from gacer_tune.ir.neighbours import Only, neighbours
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.verify import verify
 from gacer_tune.ir.workload import Workload
-
-from gacer_tune.errors import UserError
 from gacer_tune.search.coordinate import CoordinateDescent
 from gacer_tune.search.evolve import Evolve
 from gacer_tune.search.exhaustive import Exhaustive

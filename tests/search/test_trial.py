@@ -2,11 +2,11 @@ import json
 import math
 
 import pytest
-from gacer_tune.ir.schedule import sequential
-from gacer_tune.ir.workload import Workload, canonical
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gacer_tune.ir.schedule import sequential
+from gacer_tune.ir.workload import Workload, canonical
 from gacer_tune.search.trial import Failure, FailureKind, Timing, Trial, checked, merged, result_from_json
 from tests.support.workloads import chain, quick
 

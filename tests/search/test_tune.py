@@ -5,11 +5,11 @@ from itertools import count, islice, pairwise
 from typing import Any
 
 import pytest
+
+from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.verify import verify
 from gacer_tune.ir.workload import Workload
-
-from gacer_tune.errors import UserError
 from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.replay import ReplayDevice
 from gacer_tune.search.seeds import BASELINES, baselines

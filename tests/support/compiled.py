@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import models
 import onnx
 
+import models
 from gacer_tune.devices.bench import Bench
 from gacer_tune.events import Event
 from gacer_tune.executor import threads

@@ -3,13 +3,14 @@
 import random
 from collections.abc import Callable, Iterator
 
+from hypothesis import settings
+from hypothesis import strategies as st
+
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Buffer, BufferKind, Kernel, Op, Operand, Port, Tenant, Variant, Workload
-from hypothesis import settings
-from hypothesis import strategies as st
 
 quick = settings(max_examples=40, deadline=None)  # no deadline: the machine may be busy
 

@@ -196,8 +196,22 @@ def cut(function: tirx.PrimFunc, axes: int) -> tirx.PrimFunc:
         schedule.parallel(schedule.fuse(*nested[:axes]))
     kinds = [axis.iter_type for axis in block.iter_vars]
     if block.init is not None and len(kinds) == len(nested):
-        schedule.decompose_reduction(blocks[0], nested[kinds.index(tirx.IterVar.CommReduce)])
+        first = kinds.index(tirx.IterVar.CommReduce)
+        if axes < first and contiguous_along(block.body, block.iter_vars[first - 1].var):
+            schedule.reorder(*nested[first:], nested[first - 1])
+        schedule.decompose_reduction(blocks[0], nested[first])
     return schedule.mod["main"]
+
+
+def contiguous_along(stmt: Stmt, axis: Any) -> bool:
+    """Whether neighbours along the axis are neighbours in memory in all that is read (or the same element)."""
+    found: list[bool] = []
+
+    def check(load: Any) -> None:
+        found.append(all(axis not in variables(index) for index in list(load.indices)[:-1]))
+
+    tvm_ffi.structural_walk(stmt, (TensorLoad, check))
+    return all(found)
 
 
 def _opaque(function: tirx.PrimFunc, axes: int) -> tirx.PrimFunc:

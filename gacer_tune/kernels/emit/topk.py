@@ -1,4 +1,4 @@
-"""Loops for operators that TVM leaves to a library of its runtime, which kernels cannot call."""
+"""Loops for operators that TVM hands to its runtime, which kernels cannot call, or makes slow loops for."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from tvm import te, tirx, topi
+from tvm import te, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.emit.blocks import unravel
+from gacer_tune.kernels.emit.blocks import part, unravel
 from gacer_tune.kernels.emit.function import loop, when
+from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
 Place = Callable[[Expr], list[Expr]]
 
+COLUMNS = 256  # neighbouring sums that are made together
+
 
 def cumsum(builder: Any, call: Any) -> Any:
-    """relax.cumsum: rows in parallel, each in order."""
-    attributes = call.attrs
-    return builder.call_te(topi.cumsum, call.args[0], int(attributes.axis), attributes.dtype, attributes.exclusive)
+    """relax.cumsum, which ONNX wants in the type of the operand."""
+    return builder.call_te(_cumsum, call.args[0], int(call.attrs.axis), bool(call.attrs.exclusive))
 
 
 def topk(builder: Any, call: Any) -> Any:
@@ -32,6 +34,28 @@ def topk(builder: Any, call: Any) -> Any:
 
 
 LEGALIZE = {"relax.cumsum": cumsum, "relax.topk": topk}
+
+
+def _cumsum(data: Any, axis: int, exclusive: bool) -> Any:
+    """Blocks of neighbouring columns, each from its first row to the last."""
+    shape = [int(n) for n in data.shape]
+    axis %= len(shape)
+    rows, columns = shape[axis], prod(shape[axis + 1 :])
+    blocks = ceildiv(columns, COLUMNS)
+
+    def body(ins: Any, outs: Any) -> Any:
+        with IRBuilder() as builder, T.parallel(0, prod(shape[:axis]) * blocks) as block:
+            source, out = T.buffer_proxy(ins[0]), T.buffer_proxy(outs[0])
+            first = block // blocks * rows * columns + block % blocks * COLUMNS
+            width = part(columns, COLUMNS, block % blocks, blocks)
+            with loop(width) as column:
+                out[first + column] = tirx.const(0, data.dtype) if exclusive else source[first + column]
+            with loop(rows - 1) as row, loop(width) as column:
+                before = first + row * columns + column
+                out[before + columns] = out[before] + source[before if exclusive else before + columns]
+        return builder.get()
+
+    return te.extern([shape], [data], body, dtype=[str(data.dtype)], name="cumsum")
 
 
 def _topk(data: Any, k: int, axis: int, largest: bool) -> Any:
@@ -100,8 +124,12 @@ class _Heap:
         T.buffer_store(self.indices, index, self.place(i))
 
     def beats(self, a: Expr, b: Expr) -> Expr:
+        if str(self.values.dtype) == "uint8":  # TVM's simplifier would turn comparisons into negative constants
+            a, b = (tirx.Cast("int32", value) for value in (a, b))
         return a > b if self.largest else a < b
 
     def worse(self, a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> Expr:
         same = tirx.And(tirx.Not(self.beats(a[0], b[0])), a[1] > b[1])
         return tirx.Or(self.beats(b[0], a[0]), same)
+
+
