@@ -75,7 +75,8 @@ def window_points(weight: NDArray[np.float32], m: int) -> NDArray[np.float32]:
     """(o, c, 3, 3) -> (points x o, c, 1, 1): the weights of the grouped convolution, computed in float64."""
     g = np.array(TRANSFORMS[m].g)
     moved = np.einsum("ia,ocab,jb->ijoc", g, weight.astype(np.float64), g)
-    return moved.reshape(-1, weight.shape[1])[:, :, None, None].astype(np.float32)
+    flat: NDArray[np.float32] = moved.reshape(-1, weight.shape[1], 1, 1).astype(np.float32)
+    return flat
 
 
 @dataclass(frozen=True, slots=True)

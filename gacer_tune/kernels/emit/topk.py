@@ -131,5 +131,3 @@ class _Heap:
     def worse(self, a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> Expr:
         same = tirx.And(tirx.Not(self.beats(a[0], b[0])), a[1] > b[1])
         return tirx.Or(self.beats(b[0], a[0]), same)
-
-

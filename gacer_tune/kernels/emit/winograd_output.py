@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -43,7 +44,7 @@ def emit(spec: WinogradOutput, tile: TransformTile, machine: Machine, name: str)
                 if breadth % spec.m > 0 and x >= breadth % spec.m:
                     checks.append(column * spec.m + x < breadth)
                 if checks:
-                    when(tirx.all(*checks), lambda y=y, x=x: put(y, x))
+                    when(tirx.all(*checks), partial(put, y, x))
                 else:
                     put(y, x)
 
