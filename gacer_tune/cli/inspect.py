@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gacer_tune.cli.options import Batch, Json, Shapes, Target
+from gacer_tune.cli.kernels import inspect_kernels
+from gacer_tune.cli.options import Batch, Json, Shapes, Target, spread
 from gacer_tune.cli.output import Output, table
 from gacer_tune.errors import UserError
 from gacer_tune.report.units import seconds_text
 
 
-def inspect(
+@dataclass(frozen=True)
+class Options:
     what: Annotated[
         list[str],
         typer.Argument(metavar="MODEL...|OUT", help="ONNX files as for `tune`, or one folder that `tune` has written."),
-    ],
-    shape: Shapes = None,
-    batch: Batch = None,
-    target: Target = None,
+    ]
+    shape: Shapes = None
+    batch: Batch = None
+    target: Target = None
     overhead: Annotated[
         bool,
         typer.Option("--overhead", help="OUT only: run it sequentially and compare the time with that of its kernels."),
-    ] = False,
-    as_json: Json = False,
-) -> None:
+    ] = False
+    kernels: Annotated[
+        bool,
+        typer.Option("--kernels", help="OUT only: run it and show how close each kernel comes to what the cores can."),
+    ] = False
+    json: Json = False
+
+
+@spread(Options)
+def inspect(options: Options) -> None:
     """Show the ops of models, or the schedule of an artifact.
 
     For models: every op with its kernels, how many ways there are to compute it, and how much it computes and moves.
     For an artifact: its schedule in words, a timeline of its lanes, and how busy they are.
     """
-    output = Output(as_json)
+    output, what = Output(options.json), options.what
     if len(what) == 1 and Path(what[0]).is_dir():
-        _inspect_artifact(Path(what[0]), overhead, output)
+        _inspect_artifact(Path(what[0]), options, output)
         return
-    if overhead:
-        raise UserError(f"--overhead: {what[0]} was given, allowed: one folder that tune has written")
-    _inspect_models(what, shape or [], {"batch": batch, "target": target}, output)
+    for name in ("overhead", "kernels"):
+        if getattr(options, name):
+            raise UserError(f"--{name}: {what[0]} was given, allowed: one folder that tune has written")
+    _inspect_models(what, options.shape or [], {"batch": options.batch, "target": options.target}, output)
 
 
 def _inspect_models(models: list[str], shapes: list[str], options: dict[str, object], output: Output) -> None:
@@ -63,7 +73,7 @@ def _inspect_models(models: list[str], shapes: list[str], options: dict[str, obj
     output.result({"tenants": document})
 
 
-def _inspect_artifact(folder: Path, overhead: bool, output: Output) -> None:
+def _inspect_artifact(folder: Path, options: Options, output: Output) -> None:
     from gacer_tune.artifact import read_artifact
     from gacer_tune.cli.schedule_words import schedule_words
     from gacer_tune.cli.timeline_text import timeline_text
@@ -81,7 +91,9 @@ def _inspect_artifact(folder: Path, overhead: bool, output: Output) -> None:
     for lane, share in enumerate(track.busy):
         busy.add_row(f"lane {lane}", f"{share:.0%}")
     console.print(busy)
-    found = _overhead(folder, output) if overhead else {}
+    found = _overhead(folder, output) if options.overhead else {}
+    if options.kernels:
+        found |= inspect_kernels(folder, output)
     output.result(
         {"schedule": schedule.to_json(), "predicted_s": track.end_s, "busy": track.busy, "lanes": track.lanes, **found}
     )

@@ -1,0 +1,1 @@
+"""Compares artifacts with other runtimes, and kernels with what the machine could do."""

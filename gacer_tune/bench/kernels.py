@@ -1,0 +1,110 @@
+"""How close each kernel of an artifact comes to what the cores could do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gacer_tune.bench.roofline import Roofline
+from gacer_tune.inputs import sample
+from gacer_tune.ir.plan import Slice
+from gacer_tune.ir.workload import Workload
+
+if TYPE_CHECKING:
+    from gacer_tune.runtime import Module
+
+RUNS = 9
+# Kinds of ops that are matrix products at heart. Depthwise convolutions are not: memory bounds them.
+PRODUCTS = ("conv2d", "conv_transpose", "matmul", "bmm", "winograd")
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRow:
+    """One kernel in the runs of the best schedule, `kernel` counting in the tenant's.
+
+    seconds   of lanes, all its slices added up
+    share     of what all kernels take
+    computes  whether arithmetic bounds it, else memory
+    fraction  of the roofline; above 1 where operands come from a cache, not from memory
+    """
+
+    tenant: str
+    op: str
+    kind: str
+    kernel: int
+    variant: int
+    slices: int
+    seconds: float
+    share: float
+    flops: int
+    nbytes: int
+    computes: bool
+    fraction: float
+
+    @property
+    def flops_s(self) -> float:
+        """While one lane works at it."""
+        return self.flops / self.seconds
+
+    @property
+    def nbytes_s(self) -> float:
+        """While one lane works at it."""
+        return self.nbytes / self.seconds
+
+
+def record(module: Module) -> tuple[tuple[Slice, ...], list[float]]:
+    """Slices of the best schedule in the order of the plan, and the median seconds of each over RUNS runs."""
+    inputs = {tenant.name: sample(tenant, 0) for tenant in module.workload.tenants}
+    loaded, cycles = module.loaded("best"), []
+    for _ in range(RUNS + 2):
+        module.run(inputs)
+        cycles.append(loaded.times[:, 1] - loaded.times[:, 0])
+    seconds = np.median(cycles[2:], axis=0) / module.artifact.manifest["cycles_per_second"]
+    return loaded.table.slices, [float(s) for s in seconds]
+
+
+def kernel_rows(
+    workload: Workload, slices: Sequence[Slice], seconds: Sequence[float], roofline: Roofline
+) -> tuple[KernelRow, ...]:
+    """A row for each kernel that ran, longest first."""
+    spent: dict[tuple[int, int], float] = {}
+    pieces: dict[tuple[int, int], list[Slice]] = {}
+    for piece, took in zip(slices, seconds, strict=True):
+        place = (piece.tenant, piece.kernel)
+        spent[place] = spent.get(place, 0.0) + took
+        pieces.setdefault(place, []).append(piece)
+    total = sum(spent.values())
+    rows = [_row(workload, pieces[place], took, total, roofline) for place, took in spent.items() if took > 0]
+    return tuple(sorted(rows, key=lambda row: -row.seconds))
+
+
+def products_share(rows: Sequence[KernelRow], roofline: Roofline) -> float:
+    """Share of the sgemm roofline that matrix products and convolutions reach, by the time they take; 0 without any."""
+    counted = [row for row in rows if row.kind.startswith(PRODUCTS)]
+    took = sum(row.seconds for row in counted)
+    if took == 0:
+        return 0.0
+    return roofline.lanes * sum(row.flops for row in counted) / roofline.sgemm_flops_s / took
+
+
+def _row(workload: Workload, pieces: Sequence[Slice], seconds: float, total: float, roofline: Roofline) -> KernelRow:
+    tenant, number = workload.tenants[pieces[0].tenant], pieces[0].kernel
+    op = next(op for op, end in zip(tenant.ops, tenant.first_kernel[1:], strict=True) if number < end)
+    kernel = tenant.kernels[number]
+    return KernelRow(
+        tenant=tenant.name,
+        op=op.name,
+        kind=op.kind,
+        kernel=number,
+        variant=pieces[0].variant,
+        slices=len(pieces),
+        seconds=seconds,
+        share=seconds / total,
+        flops=kernel.flops,
+        nbytes=kernel.nbytes,
+        computes=roofline.computes(kernel.flops, kernel.nbytes),
+        fraction=roofline.least_s(kernel.flops, kernel.nbytes) / seconds,
+    )

@@ -1,0 +1,62 @@
+"""ONNX Runtime as a peer: its CPU provider with all graph optimisations, in the modes its users choose between.
+
+Its workers spin by default, while they wait for work within a run and for 50 ms after it. With one model that is its
+fastest setting; with several in turn each model runs beside the spinning workers of the one before, so the sequential
+mode is there without spinning, too, and whichever is faster counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from types import MappingProxyType
+
+from gacer_tune.bench.system import Arrays, RefusedError, RunOne, System, Task, all_at_once, one_by_one
+
+NAME = "onnxruntime"
+_SPINNING: Mapping[str, str] = MappingProxyType({})
+_RESTING = MappingProxyType({"session.intra_op.allow_spinning": "0"})
+
+
+def systems(task: Task, stack: ExitStack) -> list[System]:
+    """Raises RefusedError for a model it cannot load."""
+    lanes = len(task.cpus)
+    made = [
+        System(f"{NAME} sequential", NAME, one_by_one(_sessions(task, lanes, _SPINNING))),
+        System(f"{NAME} sequential without spinning", NAME, one_by_one(_sessions(task, lanes, _RESTING))),
+    ]
+    if len(task.models) > 1:
+        each, default = _sessions(task, 1, _SPINNING), _sessions(task, task.default_threads, _SPINNING)
+        made.append(System(f"{NAME} parallel, 1 thread each", NAME, all_at_once(each, stack)))
+        made.append(System(f"{NAME} parallel, default threads", NAME, all_at_once(default, stack)))
+    return made
+
+
+def _sessions(task: Task, threads: int, entries: Mapping[str, str]) -> dict[str, RunOne]:
+    """A session for each tenant; 0 threads: its own default."""
+    return {tenant: _session(task, tenant, threads, entries) for tenant in task.models}
+
+
+def _session(task: Task, tenant: str, threads: int, entries: Mapping[str, str]) -> RunOne:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
+    refusals = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.NotImplemented, state.RuntimeException)
+    try:
+        session = onnxruntime.InferenceSession(task.models[tenant], options, providers=["CPUExecutionProvider"])
+        call = partial(_run, session, list(task.outputs[tenant]), dict(task.inputs[tenant]))
+        call()
+    except refusals as error:
+        raise RefusedError(f"{tenant}: {str(error).strip().splitlines()[0]}") from error
+    return call
+
+
+def _run(session: object, names: list[str], inputs: Arrays) -> Arrays:
+    return dict(zip(names, session.run(names, inputs), strict=True))  # type: ignore[attr-defined]

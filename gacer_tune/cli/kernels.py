@@ -1,0 +1,55 @@
+"""Kernels of an artifact against the roofline, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from gacer_tune.cli.output import Output, printable, table
+from gacer_tune.report.units import number_text, seconds_text
+
+if TYPE_CHECKING:
+    from gacer_tune.bench.kernels import KernelRow
+
+
+def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
+    """Run the best schedule, print its kernels, longest first, and return them as JSON values."""
+    from gacer_tune.bench.kernels import kernel_rows, products_share, record
+    from gacer_tune.bench.roofline import measure
+    from gacer_tune.runtime import load
+
+    module = load(folder)
+    roofline = measure(module.session.cpus)
+    rows = kernel_rows(module.workload, *record(module), roofline)
+    share = products_share(rows, roofline)
+    output.console().print(kernels_table(rows))
+    output.say(
+        "time is that of lanes, all slices added up; speeds are those of one lane. Of the roofline: of the product's "
+        "speed where a kernel has GFLOP/s, of the copy's where it has GB/s, then above 100% if caches serve it."
+    )
+    output.say(
+        f"roofline of {roofline.lanes} lanes: product {number_text(roofline.sgemm_flops_s / 1e9)} GFLOP/s "
+        f"({roofline.sgemm_by}), copy {number_text(roofline.copy_nbytes_s / 1e9)} GB/s; matrix products and "
+        f"convolutions reach {share:.0%} of the product's"
+    )
+    document = [{**asdict(row), "flops_s": row.flops_s, "nbytes_s": row.nbytes_s} for row in rows]
+    return {"kernels": document, "roofline": asdict(roofline), "products_share": share}
+
+
+def kernels_table(rows: Sequence[KernelRow]) -> Table:
+    names = ("op", "kind", "kernel", "variant", "slices", "time", "speed", "of the run", "of the roofline")
+    made = table(*names, texts=2)
+    for row in rows:
+        speed = (
+            f"{number_text(row.flops_s / 1e9)} GFLOP/s" if row.computes else f"{number_text(row.nbytes_s / 1e9)} GB/s"
+        )
+        counts = (str(row.kernel), str(row.variant), str(row.slices))
+        shares = (f"{row.share:.1%}", f"{row.fraction:.0%}")
+        made.add_row(
+            printable(f"{row.tenant}/{row.op}"), printable(row.kind), *counts, seconds_text(row.seconds), speed, *shares
+        )
+    return made
