@@ -72,13 +72,19 @@ def configure(cpus: Sequence[int]) -> None:
         return
     before = os.sched_getaffinity(0)
     try:
-        function("runtime.config_threadpool")(-2, len(wanted), [str(cpu) for cpu in wanted])
+        if not hasattr(_configured, "cpus"):
+            _pool(allowed_cpus())  # a pool never grows: make it with all the workers that may ever be asked for
+        _pool(wanted)
     finally:
         os.sched_setaffinity(0, before)
     workers = int(function("runtime.NumThreads")())
     if workers < len(wanted):
         raise UserError(f"lanes: {len(wanted)}, TVM's runtime gives this thread {workers} workers")
     _configured.cpus = wanted
+
+
+def _pool(cpus: Sequence[int]) -> None:
+    function("runtime.config_threadpool")(-2, len(cpus), [str(cpu) for cpu in cpus])
 
 
 @contextmanager

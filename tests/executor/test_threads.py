@@ -73,6 +73,22 @@ def test_another_thread_gets_a_pool_of_its_own() -> None:
     assert found == [built.bench.expected]
 
 
+@pytest.mark.skipif(len(CPUS) < 2, reason="one core")
+def test_a_pool_of_one_lane_grows() -> None:
+    """Two artifacts with different lanes in one process, the narrow one first."""
+    found: list[int] = []
+
+    def widths() -> None:
+        for count in (1, 2, 1, 2):
+            threads.configure(CPUS[:count])
+            found.append(int(threads.function("runtime.NumThreads")()))
+
+    thread = threading.Thread(target=widths)
+    thread.start()
+    thread.join(60)
+    assert found == [1, 2, 1, 2]
+
+
 def test_siblings_of_a_core_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(pairs))
