@@ -89,7 +89,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
     cache = Cache() if settings.cache is None else Cache(settings.cache)
     compiled = assemble(read_models(settings, machine, listen), machine)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gacer-tune-")))
-    _save_weights(folder / "weights.safetensors", compiled.weights.items())
+    save_weights(folder / "weights.safetensors", compiled.weights.items())
     key = _profile_key(compiled.workload, cpus)
     known = cache.get_json(key)
     if known is None:
@@ -110,7 +110,7 @@ def _profile_key(workload: Workload, cpus: Sequence[int]) -> str:
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
-def _save_weights(path: Path, weights: Iterable[tuple[str, Array]]) -> None:
+def save_weights(path: Path, weights: Iterable[tuple[str, Array]]) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 

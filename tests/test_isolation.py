@@ -15,7 +15,7 @@ from gacer_tune.devices.child import ChildDevice, Limits
 from gacer_tune.executor import threads
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import sequential
-from gacer_tune.preparing import _save_weights
+from gacer_tune.preparing import save_weights
 from gacer_tune.search.acceptance import accept, finalists
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.seeds import BASELINES
@@ -38,7 +38,7 @@ def folder(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `prepare` puts into the child's folder."""
     path = tmp_path_factory.mktemp("child")
     shutil.copyfile(built.module, path / "module.so")
-    _save_weights(path / "weights.safetensors", built.compiled.weights.items())
+    save_weights(path / "weights.safetensors", built.compiled.weights.items())
     workload = built.compiled.workload
     described = {"workload": workload.to_json(), "functions": list(functions(workload))}
     (path / "workload.json").write_text(json.dumps(described))
