@@ -57,7 +57,8 @@ class Prediction:
     spread: Vector
 
     def seconds(self, simulated_s: Sequence[float]) -> Vector:
-        return np.asarray(simulated_s, dtype=np.float64) * np.exp(self.log_ratio)
+        ratio: Vector = np.exp(self.log_ratio)
+        return np.asarray(simulated_s, dtype=np.float64) * ratio
 
 
 @dataclass(frozen=True, slots=True)

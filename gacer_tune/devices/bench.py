@@ -145,7 +145,7 @@ class Bench:
         loaded = self.load(sequential(self.workload, 1))
         self.session.run(loaded)
         gaps = (loaded.times[1:, 0] - loaded.times[:-1, 1]) / self.hertz
-        return float(max(0.0, np.median(gaps))) if len(gaps) else 0.0
+        return max(0.0, float(np.median(gaps))) if len(gaps) else 0.0
 
     def handover(self, lanes: int) -> float:
         """Median time from the end of the last slice waited for to the start of the waiting one."""
@@ -158,7 +158,7 @@ class Bench:
             previous = int(times[row - 1, 1]) if row and row not in starts else 0
             if ends and max(ends) > previous:
                 gaps.append((int(times[row, 0]) - max(ends)) / self.hertz)
-        return float(max(0.0, np.median(gaps))) if gaps else 0.0
+        return max(0.0, float(np.median(gaps))) if gaps else 0.0
 
     def _cycles_per_second(self) -> float:
         loaded = self.load(sequential(self.workload, 1))
