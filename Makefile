@@ -29,7 +29,7 @@ test: $(VENV)/.installed ## run the tests
 	$(BIN)/python -m pytest -q
 
 $(VENV)/.checked: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
 check: $(VENV)/.checked ## lint, format and types
@@ -38,8 +38,8 @@ check: $(VENV)/.checked ## lint, format and types
 	sh tests/typed.sh $(BIN)/mypy
 
 bench: $(VENV)/.installed ## compare with the peers over the fixed set of mixes
-	$(BIN)/python -m pip install --quiet '.[peers]'
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m pip install --quiet --editable '.[peers]'
+	$(BIN)/python -m tests.bench
 
 wheel: $(VENV)/.installed ## build the wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

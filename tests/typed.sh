@@ -4,6 +4,7 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 tree=$root/build/typed
+mypy=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 rm -rf "$tree"
 mkdir -p "$tree/gacer_tune"
 for entry in "$root"/gacer_tune/*; do
@@ -12,4 +13,4 @@ done
 ln -s "$root/ir" "$tree/gacer_tune/ir"
 ln -s "$root/cost_model" "$tree/gacer_tune/cost_model"
 cd "$tree"
-exec "$1" --config-file "$root/pyproject.toml" -p gacer_tune
+exec "$mypy" --config-file "$root/pyproject.toml" -p gacer_tune
