@@ -48,7 +48,10 @@ def _session(task: Task, tenant: str, threads: int, entries: Mapping[str, str]) 
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
-    refusals = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.NotImplemented, state.RuntimeException)
+    refusals = (
+        state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
+        state.RuntimeException,
+    )  # fmt: skip
     try:
         session = onnxruntime.InferenceSession(task.models[tenant], options, providers=["CPUExecutionProvider"])
         call = partial(_run, session, list(task.outputs[tenant]), dict(task.inputs[tenant]))

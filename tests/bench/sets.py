@@ -1,0 +1,32 @@
+"""What the benchmark runs: models alone at batch 1, and mixes of two to four tenants."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+ALONE = (
+    "resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3", "efficientnet_b0", "squeezenet", "shufflenet", "googlenet",
+    "inception", "densenet121", "alexnet", "unet", "tiny_yolo", "ssd", "bert_small", "vit_tiny", "lstm", "dlrm",
+)  # fmt: skip
+TOGETHER = (
+    "resnet18+bert_small",
+    "resnet50+mobilenet_v2",
+    "mobilenet_v3+efficientnet_b0+squeezenet",
+    "unet+resnet18",
+    "ssd+bert_small+resnet18",
+    "googlenet+shufflenet",
+    "vit_tiny+mobilenet_v2",
+    "densenet121+squeezenet",
+    "dlrm+lstm+bert_small",
+    "tiny_yolo+resnet18+bert_small+dlrm",
+)
+SETS = MappingProxyType({"alone": ALONE, "together": TOGETHER})
+
+
+def entries(only: str | None, names: list[str]) -> list[tuple[str, str]]:
+    """(set, entry) of the whole benchmark or of part of it. ValueError for an unknown name."""
+    known = [(kind, name) for kind, row in SETS.items() for name in row if only in (None, kind)]
+    unknown = set(names) - {name for _, name in known}
+    if unknown:
+        raise ValueError(f"no entry {', '.join(sorted(unknown))}: there are {', '.join(name for _, name in known)}")
+    return [(kind, name) for kind, name in known if not names or name in names]

@@ -1,0 +1,119 @@
+"""The roofline, and kernels under it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gacer_tune.bench import blas
+from gacer_tune.bench.kernels import kernel_rows, products_share
+from gacer_tune.bench.roofline import Roofline, measure
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.schedule import sequential
+from gacer_tune.ir.workload import Workload
+from tests.cli.support import Cli
+from tests.support.workloads import chain
+
+ROOF = Roofline(sgemm_flops_s=200e3, copy_nbytes_s=40e3, sgemm_by="numpy", lanes=2)
+
+
+def test_kernels_are_what_their_slices_add_up_to() -> None:
+    """Each kernel of a chain has 1000 operations and moves 128 bytes: arithmetic bounds it."""
+    workload = Workload((chain("det", (4, 2)), chain("seg", (6,))))
+    slices = list(lower(workload, sequential(workload, 2)).slices())
+    assert len(slices) == 6
+    seconds = [0.01 * (1 + piece.tenant + piece.kernel) for piece in slices]
+    rows = kernel_rows(workload, slices, seconds, ROOF)
+    assert [(row.tenant, row.op, row.kernel, row.slices) for row in rows] == [
+        ("det", "op1", 1, 2), ("seg", "op0", 0, 2), ("det", "op0", 0, 2)
+    ]  # fmt: skip
+    assert [row.seconds for row in rows] == pytest.approx([0.04, 0.04, 0.02])
+    assert sum(row.share for row in rows) == pytest.approx(1)
+    last = rows[-1]
+    assert last.computes
+    assert last.flops_s == pytest.approx(1000 / 0.02)
+    # One of two lanes can do 100 k operations in a second, so 1000 take at least 10 ms.
+    assert last.fraction == pytest.approx(0.5)
+    assert products_share(rows, ROOF) == pytest.approx(0.3)
+
+
+def test_memory_bounds_what_computes_little() -> None:
+    assert not ROOF.computes(1000, 1000)
+    assert ROOF.least_s(1000, 1000) == pytest.approx(2 * 1000 / 40e3)
+    assert ROOF.computes(1000, 199)
+    assert ROOF.least_s(1000, 199) == pytest.approx(2 * 1000 / 200e3)
+
+
+def test_kernels_that_are_no_products_do_not_count() -> None:
+    tenant = chain("det", (4,))
+    workload = Workload((tenant,))
+    slices = list(lower(workload, sequential(workload, 1)).slices())
+    rows = kernel_rows(workload, slices, [0.1], ROOF)
+    assert products_share(rows, ROOF) > 0
+    assert products_share([], ROOF) == 0.0
+    assert kernel_rows(workload, slices, [0.0], ROOF) == ()
+
+
+def test_numpy_on_its_cores(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "TIMED_S", 0.0)
+    monkeypatch.setattr(blas, "SIDES", (128,))
+    monkeypatch.setattr(blas, "COPY_NBYTES", 8 << 20)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before = os.sched_getaffinity(0)
+    try:
+        blas.main([min(before)])
+        assert os.sched_getaffinity(0) == {min(before)}
+        assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    finally:
+        os.sched_setaffinity(0, before)
+    import json
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["sgemm_flops_s"] > 1e8
+    assert found["copy_nbytes_s"] > 1e8
+
+
+def test_the_best_of_several_runs() -> None:
+    count = 0
+
+    def run() -> None:
+        nonlocal count
+        count += 1
+
+    assert 0 < blas.best_s(run, 0.0) < 0.1
+    assert count == 4
+
+
+def test_the_roofline_of_this_machine() -> None:
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    found = measure(cpus)
+    assert found.lanes == len(cpus)
+    assert 1e9 < found.sgemm_flops_s < 1e13 * len(cpus)
+    assert 1e8 < found.copy_nbytes_s < 1e13
+    assert found.sgemm_by in ("numpy", "our kernel")
+
+
+def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gacer_tune.bench.roofline.measure", lambda cpus: Roofline(1e11, 2e10, "numpy", len(cpus)))
+    said = cli("inspect", artifact, "--kernels", "--json")
+    assert said.code == 0, said.err
+    rows = said.last["kernels"]
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert {row["tenant"] for row in rows} == {"tiny_branchy", "tiny_mlp"}
+    assert {"conv2d", "matmul"} <= {row["kind"] for row in rows}
+    assert all(row["seconds"] > 0 and row["fraction"] > 0 for row in rows)
+    assert [row["seconds"] for row in rows] == sorted((row["seconds"] for row in rows), reverse=True)
+    assert 0 < said.last["products_share"] < 10
+    assert said.last["roofline"]["sgemm_flops_s"] == 1e11
+    assert "roofline of 2 lanes: product 100 GFLOP/s (numpy), copy 20.0 GB/s" in said.err
+    assert "│ tiny_mlp/" in said.err
+
+
+def test_models_have_no_kernels_to_run(cli: Cli, artifact: Path) -> None:
+    model = artifact.parent / "tiny_mlp.onnx"
+    said = cli("inspect", model, "--kernels")
+    assert (said.code, said.err) == (
+        2, f"error: --kernels: {model} was given, allowed: one folder that tune has written\n"
+    )  # fmt: skip
