@@ -152,15 +152,12 @@ def test_the_operator_of_onnx(axis: int, bias: bool) -> None:
 
 
 def test_the_operator_with_a_scale_to_broadcast() -> None:
-    built = model(
-        [node("LayerNormalization", ["x", "g"], ["y"], axis=1)],
-        {"x": SHAPE},
-        ["y"],
-        {"g": np.full((1, 4), 2, np.float32)},
-    )
-    simple = simplify(built)
+    nodes, scale = [node("LayerNormalization", ["x", "g"], ["y"], axis=1)], np.array([[1, 2, 3, 4]], np.float32)
+    simple = simplify(model(nodes, {"x": SHAPE}, ["y"], {"g": scale}))
     assert op_types(simple) == ["gacer.LayerNorm"]
-    assert_same(built, simple, random_inputs(built))
+    # The last ONNX Runtime for Python 3.10 takes only a scale that is written out.
+    whole = model(nodes, {"x": SHAPE}, ["y"], {"g": np.repeat(scale, SHAPE[1], axis=0)})
+    assert_same(whole, simple, random_inputs(whole))
 
 
 def test_the_operator_with_a_scale_from_outside() -> None:
