@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,7 +20,7 @@ else:
 ROOT = Path(__file__).parent.parent
 PLACES = {"gacer_tune": "gacer_tune", "gacer_tune.ir": "ir", "gacer_tune.cost_model": "cost_model"}
 # The only modules that may import the compiler; all others must work where only its runtime is.
-TVM = ("gacer_tune.kernels.emit.", "gacer_tune.executor.interpreter", "gacer_tune.lowering.fallback")
+TVM = ("gacer_tune.kernels.emit.", "gacer_tune.executor.interpreter", "gacer_tune.bench.relax_build")
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -77,8 +78,14 @@ def test_every_package_is_declared() -> None:
 
 
 def test_the_wheel_holds_every_module(tmp_path: Path) -> None:
+    """Built from a copy: what an earlier build left in the checkout would be packed too."""
+    source = tmp_path / "source"
+    for folder in PLACES.values():
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copyfile(ROOT / name, source / name)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
+    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(source)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")}
     wanted = {

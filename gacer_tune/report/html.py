@@ -50,7 +50,10 @@ def _tenants(report: Report) -> str:
 def _timelines(report: Report) -> str:
     """Both on one scale, so that shorter is faster."""
     until_s = max(report.before.end_s, report.after.end_s)
-    note = "Simulated from the measured time of each kernel. Hover over a slice for its op, variant and waits."
+    note = (
+        "Recorded in one run where the title says so, else simulated from the measured time of each kernel. "
+        "Hover over a slice for its op, variant and waits."
+    )
     tracks = "".join(
         f"<h3>{when}, {escape(track.title)}: {escape(seconds_text(track.end_s))}</h3>"
         f'<div class="scroll">{lanes_svg(track, until_s)}</div>'
