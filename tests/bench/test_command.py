@@ -26,7 +26,7 @@ def test_a_comparison_for_people_and_machines(cli: Cli, artifact: Path) -> None:
     found = said.last
     assert set(found) == KEYS
     assert found["tenants"] == ["tiny_branchy", "tiny_mlp"]
-    assert len(found["peers"]) == 4
+    assert len(found["peers"]) == 5
     assert all(0 < seconds < 1 for seconds in (found["ours_s"], found["ours_sequential_s"], *found["peers"].values()))
     assert found["ratio_best_peer"] == min(found["ratio_per_peer"].values()) > 0
     assert {line["rounds"] for line in found["systems"]} == {5}

@@ -55,7 +55,7 @@ def test_one_model_has_no_parallel_mode(task: Task) -> None:
     single = Task({name: task.models[name]}, task.inputs, task.outputs, task.cpus)
     with ExitStack() as stack:
         assert [system.name for system in ort.systems(single, stack)] == [
-            "onnxruntime sequential", "onnxruntime sequential without spinning"
+            "onnxruntime sequential", "onnxruntime sequential, spinning in runs only"
         ]  # fmt: skip
 
 
