@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gacer_tune.devices.bench import Bench
@@ -29,10 +29,8 @@ class Overhead:
 def overhead(folder: Path) -> Overhead:
     """Run the sequential schedule of an artifact on one lane; what is not in its kernels is ours."""
     module = load(folder)
-    bench = Bench(module.session)
-    sequential = module.artifact.schedules["sequential"]
-    cluster = replace(sequential.clusters[0], lanes=((0,),) * len(module.workload.tenants))
-    loaded = bench.load(replace(sequential, lanes=1, clusters=(cluster,)))
+    bench = Bench(module.session, module.artifact.schedules["sequential"].variants)
+    loaded = bench.load(bench.sequential(1))
     walls, sums = [], []
     for _ in range(RUNS):
         walls.append(bench.seconds(loaded))

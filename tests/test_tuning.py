@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 
 import models
+from gacer_tune.devices.bench import Bench
+from gacer_tune.overhead import overhead
+from gacer_tune.runtime import load
 from gacer_tune.store.journal import Journal
 from tests.support.compiled import FOLDER
 
@@ -98,6 +101,19 @@ def test_a_fresh_process_runs_the_module_without_tuner_or_compiler(tuned: tuple[
     assert found["same"]
     assert all(np.isfinite(total) and total > 0 for total in found["sum"].values())
     assert found["trace"] > 0
+
+
+def test_overhead_is_measured_with_the_functions_the_module_has(tuned: tuple[Path, dict[str, Any]]) -> None:
+    """The module holds only the variants its schedules use, so nothing else may be asked of it."""
+    module = load(tuned[0])
+    held = set(module.artifact.functions)
+    unused = [k for t in module.workload.tenants for k in t.kernels if k.variants[0].function not in held]
+    found = overhead(tuned[0])
+    assert found.ratio > 1 and 0 < found.kernels_s < found.wall_s
+    assert 0 <= found.handover_s < 1e-3
+    if unused:
+        with pytest.raises(KeyError):
+            Bench(module.session)
 
 
 def test_a_killed_run_resumes_with_every_finished_trial(files: list[Path], tmp_path: Path) -> None:

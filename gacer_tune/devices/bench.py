@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,23 @@ SEED = 0
 
 
 class Bench:
-    """A session with sample inputs, and the outputs that every schedule must reproduce bit by bit."""
+    """A session with sample inputs, and the outputs that every schedule must reproduce bit by bit.
 
-    def __init__(self, session: Session) -> None:
-        self.session, self.workload = session, session.workload
+    variants: those of the sequential plan, the first of each kernel unless given; the module must have them.
+    """
+
+    def __init__(self, session: Session, variants: tuple[tuple[int, ...], ...] | None = None) -> None:
+        self.session, self.workload, self._variants = session, session.workload, variants
         for number, tenant in enumerate(self.workload.tenants):
             for port in tenant.inputs:
                 session.port(number, port)[...] = inputs.sample(tenant, SEED)[port.name]
-        self.expected = self.digest(self.load(sequential(self.workload, 1)))
+        self.expected = self.digest(self.load(self.sequential(1)))
         self.hertz = self._cycles_per_second()
+
+    def sequential(self, lanes: int) -> Schedule:
+        """The plan that the others are held against."""
+        base = sequential(self.workload, lanes)
+        return base if self._variants is None else replace(base, variants=self._variants)
 
     def load(self, schedule: Schedule) -> Loaded:
         return self.session.load(lower(self.workload, schedule, self.session.memory))
@@ -49,7 +58,7 @@ class Bench:
 
     def outputs(self) -> dict[str, Any]:
         """Outputs of the sequential plan for the sample inputs, by `tenant number/output`."""
-        self.digest(self.load(sequential(self.workload, 1)))
+        self.digest(self.load(self.sequential(1)))
         return {
             f"{number}/{port.name}": self.session.port(number, port).copy()
             for number, tenant in enumerate(self.workload.tenants)
@@ -142,14 +151,14 @@ class Bench:
 
     def _launch(self) -> float:
         """Median time from the end of a row to the start of the next on the same lane."""
-        loaded = self.load(sequential(self.workload, 1))
+        loaded = self.load(self.sequential(1))
         self.session.run(loaded)
         gaps = (loaded.times[1:, 0] - loaded.times[:-1, 1]) / self.hertz
         return max(0.0, float(np.median(gaps))) if len(gaps) else 0.0
 
     def handover(self, lanes: int) -> float:
         """Median time from the end of the last slice waited for to the start of the waiting one."""
-        loaded = self.load(sequential(self.workload, lanes))
+        loaded = self.load(self.sequential(lanes))
         self.session.run(loaded)
         times, starts = loaded.times, loaded.table.starts
         gaps = []
@@ -161,7 +170,7 @@ class Bench:
         return max(0.0, float(np.median(gaps))) if gaps else 0.0
 
     def _cycles_per_second(self) -> float:
-        loaded = self.load(sequential(self.workload, 1))
+        loaded = self.load(self.sequential(1))
         self.session.run(loaded)
         marks = []
         for pause_s in (0.0, 0.05):
@@ -177,8 +186,7 @@ def with_variant(workload: Workload, lanes: int, variant: int) -> Schedule:
     rows = tuple(
         tuple(min(variant, len(kernel.variants) - 1) for kernel in tenant.kernels) for tenant in workload.tenants
     )
-    base = sequential(workload, lanes)
-    return Schedule(base.lanes, base.pointers, base.clusters, base.chunks, base.first, rows)
+    return replace(sequential(workload, lanes), variants=rows)
 
 
 def _empty(workload: Workload) -> list[list[list[float]]]:
