@@ -64,7 +64,7 @@ def verdict(figures: Any) -> str:
     baseline = words(figures.baseline)
     if figures.accepted:
         return f"{figures.speedup:.2f}x faster than the best baseline ({baseline}), p = {figures.p_value:.2g}"
-    return f"nothing better than {baseline} was found; it was written"
+    return f"nothing better than {baseline} was found (p = {figures.p_value:.2g}); it was written"
 
 
 def words(name: str) -> str:

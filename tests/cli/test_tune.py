@@ -103,7 +103,7 @@ def test_no_gain_is_said_plainly(cli: Cli, models: Path, tuning: Tuning) -> None
     tuning.summary = Summary(accepted=False, speedup=1.0, p_value=0.4, baseline="sequential")
     said = cli("tune", models / "det.onnx")
     assert said.code == 0
-    assert "nothing better than sequential was found; it was written." in said.out.splitlines()
+    assert "nothing better than sequential was found (p = 0.4); it was written." in said.out.splitlines()
 
 
 def test_json_is_the_last_line_and_alone_on_stdout(cli: Cli, models: Path, tuning: Tuning) -> None:

@@ -73,7 +73,7 @@ def test_the_verdict_is_honest() -> None:
     won = Figures.from_manifest(artifact().manifest)
     assert verdict(won) == "1.20x faster than the best baseline (sequential), p = 0.001"
     lost = Figures.from_manifest(artifact(accepted=False, baseline="lane_per_tenant").manifest)
-    assert verdict(lost) == "nothing better than lane per tenant was found; it was written"
+    assert verdict(lost) == "nothing better than lane per tenant was found (p = 0.001); it was written"
 
 
 def test_a_gain_is_over_the_better_one() -> None:

@@ -81,7 +81,7 @@ def test_the_gain_leads(page: _Page) -> None:
 def test_no_gain_is_no_number_above_one() -> None:
     page = report_html(report(accepted=False, speedup=1.01))
     assert '<p class="number">1.00x</p>' in page
-    assert "nothing better than sequential was found; it was written" in page
+    assert "nothing better than sequential was found (p = 0.001); it was written" in page
 
 
 def test_light_and_dark_define_the_same_colours(page: _Page) -> None:
