@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from gacer_tune.artifact import MODULE, WEIGHTS, Artifact, read_artifact
 from gacer_tune.errors import UserError
@@ -46,8 +45,7 @@ class Module:
         self._lock = threading.Lock()
         memory = place(self.workload)
         self.session = Session(artifact.folder / MODULE, self.workload, memory, artifact.functions, cpus)
-        with safe_open(str(artifact.folder / WEIGHTS), framework="numpy") as weights:
-            self.session.place_weights((name, weights.get_tensor(name)) for name in weights.keys())  # noqa: SIM118
+        self.session.read_weights(artifact.folder / WEIGHTS)
         self._loaded: dict[str, Loaded] = {}
         self._last = self.loaded("best")
 
@@ -101,18 +99,8 @@ class Module:
 
     def trace(self) -> list[tuple[int, str, int, int, float, float]]:
         """(tenant, op, kernel, lane, begin_s, end_s) of every slice of the last run, seconds since its first one."""
-        loaded = self._last
-        begin = int(loaded.times[:, 0].min()) if len(loaded.times) else 0
-        scale = 1 / self.artifact.manifest["cycles_per_second"]
-        rows = []
-        starts = loaded.table.starts
-        for lane in range(loaded.table.lanes):
-            for row in range(starts[lane], starts[lane + 1]):
-                piece = loaded.table.slices[row]
-                first, last = (float(int(t) - begin) * scale for t in loaded.times[row])
-                op = op_of(self.workload, piece.tenant, piece.kernel)
-                rows.append((piece.tenant, op, piece.kernel, lane, first, last))
-        return rows
+        rows = self._last.timeline(self.artifact.manifest["cycles_per_second"])
+        return [(t, op_of(self.workload, t, k), k, lane, first, last) for t, k, lane, first, last in rows]
 
     def _go(self, schedule: str) -> None:
         self._last = self.loaded(schedule)

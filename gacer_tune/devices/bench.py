@@ -70,15 +70,7 @@ class Bench:
         loaded = self.load(schedule)
         for _ in range(2):
             self.session.run(loaded)
-        starts, times = loaded.table.starts, loaded.times
-        begin = int(times[:, 0].min()) if len(times) else 0
-        rows = []
-        for lane in range(loaded.table.lanes):
-            for row in range(starts[lane], starts[lane + 1]):
-                piece = loaded.table.slices[row]
-                first, last = ((int(cycles) - begin) / self.hertz for cycles in times[row])
-                rows.append((piece.tenant, piece.kernel, lane, first, last))
-        return rows
+        return loaded.timeline(self.hertz)
 
     def seconds(self, loaded: Loaded) -> float:
         begin = time.perf_counter()

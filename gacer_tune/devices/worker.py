@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from gacer_tune.devices.bench import Bench
@@ -34,8 +33,7 @@ def open_bench(request: dict[str, Any]) -> Bench:
     described = json.loads((folder / "workload.json").read_text())
     workload = Workload.from_json(described["workload"])
     session = Session(folder / "module.so", workload, place(workload), described["functions"], request["cpus"])
-    with safe_open(str(folder / "weights.safetensors"), framework="numpy") as weights:
-        session.place_weights((name, weights.get_tensor(name)) for name in weights.keys())  # noqa: SIM118
+    session.read_weights(folder / "weights.safetensors")
     return Bench(session)
 
 

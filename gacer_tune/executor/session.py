@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tvm_ffi
 from numpy.typing import NDArray
+from safetensors import safe_open
 
 from gacer_tune.executor import threads
 from gacer_tune.executor.table import COUNTER_STRIDE, Table, tabulate
@@ -33,6 +34,16 @@ class Loaded:
     tensors: tuple[Any, ...]
     times: NDArray[np.int64]  # (rows, 2): cycle counter when each row began and ended, of the last run
 
+    def timeline(self, cycles_per_second: float) -> list[tuple[int, int, int, float, float]]:
+        """(tenant, kernel, lane, begin_s, end_s) of every slice of the last run, seconds since its first one."""
+        begin = int(self.times[:, 0].min()) if len(self.times) else 0
+        lanes = (lane for lane, slices in enumerate(self.plan.lanes) for _ in slices)
+        rows = []
+        for piece, lane, cycles in zip(self.table.slices, lanes, self.times, strict=True):
+            first, last = ((int(at) - begin) / cycles_per_second for at in cycles)
+            rows.append((piece.tenant, piece.kernel, lane, first, last))
+        return rows
+
 
 class Session:
     """Not for several threads at once: a run holds a lock."""
@@ -49,6 +60,11 @@ class Session:
         self._shared = tuple(tvm_ffi.from_dlpack(block) for block in (self.bytes, self._counters))
         self._epoch = 0
         self._lock = threading.Lock()
+
+    def read_weights(self, path: Path) -> None:
+        """Copy the weights of a safetensors file, named by content, to their places, one at a time."""
+        with safe_open(str(path), framework="numpy") as weights:
+            self.place_weights((name, weights.get_tensor(name)) for name in weights.keys())  # noqa: SIM118
 
     def place_weights(self, weights: Iterable[tuple[str, Array]]) -> None:
         """Copy weights, by content, to their places. KeyError when one belongs to no buffer."""
