@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
@@ -39,7 +39,7 @@ class BatchMatmul:
         batch, m, n, k = self.extents
         return 2 * batch * m * n * k
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         return self.left, self.right, *self.program.operands, self.out
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
@@ -39,7 +39,7 @@ class ChannelNorm:
     def flops(self) -> int:
         return 8 * self.out.size
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         factors = [tensor for tensor in (self.scale, self.bias) if tensor is not None]
         return self.source, *factors, *self.program.operands, self.out

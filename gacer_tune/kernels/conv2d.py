@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 
@@ -41,13 +41,13 @@ class Conv2d:
     def flops(self) -> int:
         return 2 * self.out.size * self.window[0] * self.window[1] * self.group_channels[0]
 
-    def weight(self, machine: Machine) -> Tensor:
+    def weight(self, machine: Target) -> Tensor:
         """Packed weights: (groups, blocks, rows, columns, channels of a group, pack)."""
         inputs, outputs = self.group_channels
         shape = (self.groups, ceildiv(outputs, machine.pack), *self.window, inputs, machine.pack)
-        return dense(shape)
+        return dense(shape, machine.dtype)
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:
         """Operands in the order of the function's parameters; the last one is written."""
         return self.source, self.weight(machine), *self.program.operands, self.out
 

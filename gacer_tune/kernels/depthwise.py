@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gacer_tune.kernels.blocks import FEW, MANY
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.planes import Order, PlaneTile, blocked, plane_items
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
@@ -37,11 +37,12 @@ class Depthwise:
     def flops(self) -> int:
         return 2 * self.out.size * self.size[0] * self.size[1]
 
-    def weight(self, machine: Machine) -> Tensor:
+    def weight(self, machine: Target) -> Tensor:
         """Packed weights: (rows, columns, channels rounded up to whole vectors)."""
-        return dense((*self.size, ceildiv(self.out.shape[3], machine.vector) * machine.vector))
+        channels = ceildiv(self.out.shape[3], machine.vector) * machine.vector
+        return dense((*self.size, channels), machine.dtype)
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:
         """Operands in the order of the function's parameters; the last one is written."""
         return self.source, self.weight(machine), *self.program.operands, self.out
 

@@ -7,16 +7,15 @@ from importlib import import_module
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.rules import Source
 
 
 def encode(source: Source) -> dict[str, Any]:
-    spec, tile = source.spec, source.tile
+    parts = (source.spec, source.tile, source.machine)
     return {
-        "types": [[type(part).__module__, type(part).__qualname__] for part in (spec, tile)],
-        "spec": asdict(spec),  # type: ignore[call-overload]
-        "tile": asdict(tile),
+        "types": [[type(part).__module__, type(part).__qualname__] for part in parts],
+        "spec": asdict(source.spec),  # type: ignore[call-overload]
+        "tile": asdict(source.tile),
         "machine": asdict(source.machine),
     }
 
@@ -24,11 +23,11 @@ def encode(source: Source) -> dict[str, Any]:
 def decode(data: dict[str, Any]) -> Source:
     """Inverse of encode. Raises ValueError for types that are none of this package."""
     parts = []
-    for (module, name), key in zip(data["types"], ("spec", "tile"), strict=True):
+    for (module, name), key in zip(data["types"], ("spec", "tile", "machine"), strict=True):
         if not module.startswith("gacer_tune.kernels."):
             raise ValueError(f"{module}.{name} is no kernel")
         parts.append(value_of(getattr(import_module(module), name), data[key]))
-    return Source(parts[0], parts[1], Machine(**data["machine"]))
+    return Source(*parts)
 
 
 def value_of(kind: Any, data: Any) -> Any:

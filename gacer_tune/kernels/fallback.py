@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 SMALLEST = 1024  # operations that are worth a work item
@@ -31,7 +31,7 @@ class Stage:
     def out(self) -> Tensor:
         return self.writes[-1]
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; those of `writes` are written."""
         return *self.reads, *self.writes
 

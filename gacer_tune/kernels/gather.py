@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.views import joined, merged, part_of
 
@@ -27,7 +27,7 @@ class Gather:
     def flops(self) -> int:
         return self.out.size
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         return self.table, self.indices, self.out
 

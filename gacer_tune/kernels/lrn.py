@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
@@ -33,7 +33,7 @@ class Lrn:
     def flops(self) -> int:
         return self.out.size * (2 * self.size + 8)
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         return self.source, *self.program.operands, self.out
 

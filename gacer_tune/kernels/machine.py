@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Target(Protocol):
+    """What specs and packed weights depend on: a `Machine` or a `Gpu`. dtype: how values and weights are stored."""
+
+    @property
+    def vector(self) -> int: ...
+
+    @property
+    def pack(self) -> int: ...
+
+    @property
+    def dtype(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +33,10 @@ class Machine:
     def pack(self) -> int:
         """Output channels that packed weights keep together: two vectors."""
         return 2 * self.vector
+
+    @property
+    def dtype(self) -> str:
+        return "float32"
 
 
 MACHINES = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Target
 from gacer_tune.kernels.tensor import ceildiv
 
 Floats = NDArray[np.float32]
 
 
-def conv_weight(weight: Floats, groups: int, machine: Machine) -> Floats:
+def conv_weight(weight: Floats, groups: int, machine: Target) -> Floats:
     """(o, c / groups, rows, columns) -> (groups, blocks, rows, columns, c / groups, pack), zeros beyond o."""
     outputs, inputs, rows, columns = weight.shape
     each, pack = outputs // groups, machine.pack
@@ -22,12 +22,12 @@ def conv_weight(weight: Floats, groups: int, machine: Machine) -> Floats:
     return np.ascontiguousarray(split.transpose(0, 1, 4, 5, 3, 2))
 
 
-def matrix_weight(weight: Floats, machine: Machine) -> Floats:
+def matrix_weight(weight: Floats, machine: Target) -> Floats:
     """(k, n) -> the packed weights of the 1x1 convolution that computes x @ weight."""
     return conv_weight(np.ascontiguousarray(weight.T)[:, :, None, None], 1, machine)
 
 
-def depthwise_weight(weight: Floats, machine: Machine) -> Floats:
+def depthwise_weight(weight: Floats, machine: Target) -> Floats:
     """(c, 1, rows, columns) -> (rows, columns, c padded to the vector)."""
     channels = weight.shape[0]
     padded = np.zeros((ceildiv(channels, machine.vector) * machine.vector, *weight.shape[2:]), np.float32)

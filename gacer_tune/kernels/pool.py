@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gacer_tune.kernels.blocks import FEW, MANY
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.planes import PlaneTile, blocked, plane_items
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor
@@ -55,7 +55,7 @@ class Pool:
     def flops(self) -> int:
         return self.out.size * self.size[0] * self.size[1]
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         return self.source, *self.program.operands, self.out
 

@@ -11,7 +11,7 @@ from math import prod
 from typing import Literal
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.views import joined, merged, part_of
@@ -41,7 +41,7 @@ class Reduce:
     def flops(self) -> int:
         return self.source.size * (2 if self.kind in ("sumsq", "l2") else 1)
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         return self.source, *self.program.operands, self.out
 

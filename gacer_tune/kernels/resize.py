@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from gacer_tune.kernels.blocks import FEW, MANY
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.planes import PlaneTile, blocked, plane_items
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor
@@ -40,7 +40,7 @@ class Resize:
     def flops(self) -> int:
         return self.out.size * (1 if self.mode == "nearest" else 8)
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         return self.source, *self.program.operands, self.out
 

@@ -12,10 +12,12 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from gacer_tune.ir.workload import canonical
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.cuda.gpu import Gpu
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor
 
 Tile = Any
+Processor = Machine | Gpu
 
 
 class Spec(Protocol):
@@ -27,7 +29,7 @@ class Spec(Protocol):
     @property
     def flops(self) -> int: ...
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:
         """Operands in the order of the function's parameters; the last one is written."""
         ...
 
@@ -37,26 +39,30 @@ def rule(spec: Spec) -> str:
     return type(spec).__module__.rpartition(".")[2]
 
 
-def module(spec: Spec) -> ModuleType:
-    return import_module(type(spec).__module__)
+def module(spec: Spec, machine: Processor) -> ModuleType:
+    """The module that knows the variants."""
+    here = "gacer_tune.kernels.cuda." if isinstance(machine, Gpu) else "gacer_tune.kernels."
+    return import_module(here + rule(spec))
 
 
-def candidates(spec: Spec, machine: Machine) -> Sequence[Tile]:
+def candidates(spec: Spec, machine: Processor) -> Sequence[Tile]:
     """Variants worth measuring, most promising first; never empty."""
-    found: Sequence[Tile] = module(spec).candidates(spec, machine)
+    found: Sequence[Tile] = module(spec, machine).candidates(spec, machine)
     return found
 
 
-def items(spec: Spec, tile: Tile, machine: Machine) -> int:
-    return int(module(spec).items(spec, tile, machine))
+def items(spec: Spec, tile: Tile, machine: Processor) -> int:
+    """Work items of a variant; for a GPU: its thread blocks."""
+    return int(module(spec, machine).items(spec, tile, machine))
 
 
 @cache
 def code_version(*folders: str) -> str:
     """Digest of the code in folders of the package: what it compiles is cached under it."""
     root = Path(__file__).parent.parent
-    files = sorted(path for folder in folders for path in (root / folder).glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    kinds = ("*.py", "*.cuh")
+    files = [path for folder in folders for kind in kinds for path in (root / folder).glob(kind)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +71,21 @@ class Source:
 
     spec: Spec
     tile: Tile
-    machine: Machine
+    machine: Processor
 
     @property
     def name(self) -> str:
         """Symbol of the function: its rule and a digest of all that its code depends on."""
-        code = code_version("kernels", "kernels/emit")
+        cuda = ("kernels/cuda", "kernels/cuda/emit") if isinstance(self.machine, Gpu) else ()
+        code = code_version("kernels", "kernels/emit", *cuda)
         parts = [code, rule(self.spec), asdict(self.spec), asdict(self.tile), asdict(self.machine)]  # type: ignore[call-overload]
         return f"gt_{rule(self.spec)}_{hashlib.sha256(canonical(parts).encode()).hexdigest()[:20]}"
 
     def emit(self, name: str) -> Any:
         """The function as TensorIR under a symbol (imports tvm)."""
-        return import_module(f"gacer_tune.kernels.emit.{rule(self.spec)}").emit(
-            self.spec, self.tile, self.machine, name
-        )
+        here = "gacer_tune.kernels.cuda.emit." if isinstance(self.machine, Gpu) else "gacer_tune.kernels.emit."
+        return import_module(here + rule(self.spec)).emit(self.spec, self.tile, self.machine, name)
 
 
-def nbytes(spec: Spec, machine: Machine) -> int:
+def nbytes(spec: Spec, machine: Target) -> int:
     return sum(tensor.nbytes for tensor in spec.tensors(machine))

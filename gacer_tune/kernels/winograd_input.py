@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.kernels.winograd import TransformTile, item_count, points, tile_candidates
 
@@ -31,7 +31,7 @@ class WinogradInput:
         """Rows of tiles."""
         return self.out.shape[0] * self.out.shape[1]
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         return self.source, self.out
 

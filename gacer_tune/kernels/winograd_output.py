@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.kernels.winograd import TransformTile, item_count, points, tile_candidates
@@ -32,7 +32,7 @@ class WinogradOutput:
         """Rows of tiles."""
         return self.source.shape[0] * self.source.shape[1]
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""
         return self.source, *self.program.operands, self.out
 

@@ -1,0 +1,1 @@
+"""CUDA variants of the kernel rules: a work item is one thread block."""

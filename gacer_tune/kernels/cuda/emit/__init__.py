@@ -1,0 +1,1 @@
+"""Emits CUDA kernels as TensorIR, one module a rule."""
