@@ -116,12 +116,13 @@ class Settings(BaseModel):
     budget_s: Annotated[Above0, BeforeValidator(_duration)] = 120.0
     trials: int | None = Field(default=None, ge=1)
     strategy: Literal["evolve", "coordinate", "random", "exhaustive"] = "evolve"
-    objective: Literal["makespan", "throughput", "slo"] = "makespan"
+    objective: Literal["makespan", "throughput", "slo", "fairness"] = "makespan"
     only: Literal["spatial", "temporal"] | None = None
     seed: int = Field(default=0, ge=0)
     out: AnyPath = Path("out")
     resume: bool = False
     dry_run: bool = False
+    early_stop: bool = True
     cache: AnyPath | None = None
 
     @field_validator("tenants")
@@ -148,11 +149,10 @@ def load_settings(path: Path) -> dict[str, Any]:
         settings = check_settings({**values, **tenants})
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    folder = path.parent
     found = {key: values[key] if key == "batch" else getattr(settings, key) for key in values}
-    found |= {key: folder / found[key] for key in ("out", "cache") if found.get(key) is not None}
+    found |= {key: path.parent / found[key] for key in ("out", "cache") if found.get(key) is not None}
     if "tenants" in found:
-        found["tenants"] = tuple(t.model_copy(update={"path": folder / t.path}) for t in settings.tenants)
+        found["tenants"] = tuple(t.model_copy(update={"path": path.parent / t.path}) for t in settings.tenants)
     return found
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gacer_tune import checking
+from gacer_tune.completions import FrontPoint, Row, measure_front, measure_rows
 from gacer_tune.devices.bench import SEED
 from gacer_tune.devices.child import ChildDevice
 from gacer_tune.emitting import Emission, alone, emit
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
 from gacer_tune.preparing import Prepared, lanes_of, limits_for, machine_here, prepare, read_models
+from gacer_tune.remembering import offered, remember
 from gacer_tune.search.acceptance import Outcome, accept, finalists
 from gacer_tune.search.objective import Objective, ranked
-from gacer_tune.search.seeds import BASELINES, baselines
+from gacer_tune.search.seeds import BASELINES, baselines, objective_of
+from gacer_tune.search.stopping import stalled
 from gacer_tune.search.trial import Failure, Timing, Trial
 from gacer_tune.search.tune import TuneOptions
 from gacer_tune.search.tune import tune as search
@@ -32,22 +35,13 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.jsonl"
 PAIRS = 30
-ROW_RUNS = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Seconds until a tenant (or, in the row `together`, all of them) is done."""
-
-    name: str
-    sequential_s: float
-    lane_per_tenant_s: float
-    tuned_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """baseline_s, best_s: medians over the interleaved pairs that decided; origin: which schedule was emitted."""
+    """baseline_s, best_s: medians over the interleaved pairs that decided; origin: which schedule was emitted;
+    stopped: why the search ended.
+    """
 
     artifact: Path
     baseline: str
@@ -63,6 +57,8 @@ class Summary:
     seconds_spent: float
     trials_per_minute: float
     rows: tuple[Row, ...]
+    front: tuple[FrontPoint, ...]
+    stopped: str
     files: tuple[Path, ...]
 
 
@@ -111,26 +107,28 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         hertz = check(settings, prepared, device)
         found = run_search(settings, prepared, device, listen, stop or threading.Event())
         listen(Event("accept", f"{PAIRS} interleaved pairs"))
-        objective = Objective(prepared.workload, settings.objective)
-        outcome = decide(device, objective, found)
-        rows = measure_rows(prepared, device, outcome)
-        summary = summarize(settings, outcome, rows, found, time.monotonic() - began)
+        outcome = decide(device, _objective(settings, prepared), found)
+        rows = measure_rows(prepared, device, outcome.schedule)
+        points = measure_front(device, found.trials, outcome.schedule)
+        summary = summarize(settings, outcome, (rows, tuple(points.values())), found, time.monotonic() - began)
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}
-        schedules.update(alone(prepared, device.lanes))
+        schedules |= alone(prepared, device.lanes) | {point.name: schedule for schedule, point in points.items()}
         figures = {**_plain(asdict(summary)), "objective": settings.objective, "reason": outcome.reason}
         traces = {name: device.trace(schedules[name]) for name in ("best", outcome.baseline)}
         paths = tuple(tenant.path for tenant in settings.tenants)
         emit(settings.out, prepared, Emission(schedules, figures, found.trials, traces, paths), hertz, listen)
+        remember(settings, prepared, outcome, found.trials)
     return summary
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """seconds: of this search; fresh: trials that were measured now, not read from the journal."""
+    """seconds: of this search; fresh: trials measured now, not read from the journal; stopped: why it ended."""
 
     trials: tuple[Trial, ...]
     fresh: int
     seconds: float
+    stopped: str
 
 
 def check(settings: Settings, prepared: Prepared, device: ChildDevice) -> float:
@@ -160,10 +158,10 @@ def run_search(
     history = read_history(journal, prepared.workload.key) if settings.resume else _start_afresh(journal)
     options = TuneOptions(
         settings.budget_s, settings.trials or TuneOptions().trials, settings.strategy, settings.objective,
-        settings.seed, settings.only,
+        settings.seed, settings.only, offered(settings, prepared),
     )  # fmt: skip
     trials, began = list(history), time.monotonic()
-    objective = Objective(prepared.workload, settings.objective)
+    objective, stopped = _objective(settings, prepared), ""
     for trial in search(prepared.workload, device, prepared.profile, options, history):
         journal.append({"workload": prepared.workload.key, "trial": trial.to_json()})
         trials.append(trial)
@@ -172,9 +170,28 @@ def run_search(
         if isinstance(trial.result, Timing):
             device.limits = limits_for(trial.result.median_s if len(trials) == 1 else _slowest(trials))
         listen(_progress(trials, objective, settings, spent))
-        if stop.is_set() and _has_baselines(trials):
+        if _has_baselines(trials) and (stopped := _enough(settings, stop, trials, objective)):
             break
-    return Found(tuple(trials), len(trials) - len(history), time.monotonic() - began)
+    spent = time.monotonic() - began
+    return Found(tuple(trials), len(trials) - len(history), spent, stopped or _end(settings, len(trials), spent))
+
+
+def _objective(settings: Settings, prepared: Prepared) -> Objective:
+    return objective_of(settings.objective, prepared.workload, prepared.profile, len(prepared.cpus))
+
+
+def _enough(settings: Settings, stop: threading.Event, trials: Sequence[Trial], objective: Objective) -> str:
+    """Why to end the search now, or nothing."""
+    if stop.is_set():
+        return "interrupted"
+    return (stalled(trials, objective) or "") if settings.early_stop else ""
+
+
+def _end(settings: Settings, trials: int, spent: float) -> str:
+    """Why a search ended by itself."""
+    if settings.trials is not None and trials >= settings.trials:
+        return f"all {settings.trials} trials are used up"
+    return "the time is used up" if spent >= settings.budget_s else "there is no other schedule to try"
 
 
 def _slowest(trials: Sequence[Trial]) -> float:
@@ -224,25 +241,13 @@ def decide(device: ChildDevice, objective: Objective, found: Found) -> Outcome:
     return accept(device, objective, finalists(found.trials, objective), reference, PAIRS)
 
 
-def measure_rows(prepared: Prepared, device: ChildDevice, outcome: Outcome) -> tuple[Row, ...]:
-    """Measure the two baselines that users know and the emitted schedule once more, tenant by tenant."""
-    known = baselines(prepared.workload, prepared.profile, device.lanes)
-    columns = [
-        _completions(device.measure(schedule, ROW_RUNS))
-        for schedule in (known["sequential"], known["lane_per_tenant"], outcome.schedule)
-    ]
-    names = [*(tenant.name for tenant in prepared.workload.tenants), "together"]
-    return tuple(Row(name, *times) for name, *times in zip(names, *columns, strict=True))
-
-
-def _completions(result: Timing | Failure) -> Iterator[float]:
-    if isinstance(result, Failure):
-        raise UserError(f"a schedule that ran before failed when it was measured again: {result.message}")
-    yield from result.tenants_s
-    yield result.median_s
-
-
-def summarize(settings: Settings, outcome: Outcome, rows: tuple[Row, ...], found: Found, seconds: float) -> Summary:
+def summarize(
+    settings: Settings,
+    outcome: Outcome,
+    completions: tuple[tuple[Row, ...], tuple[FrontPoint, ...]],
+    found: Found,
+    seconds: float,
+) -> Summary:
     from gacer_tune.artifact import MODULE, REPORT, SCHEDULE, TRACE, TRIALS, WEIGHTS
 
     names = (MODULE, WEIGHTS, SCHEDULE, TRIALS, REPORT, TRACE, "manifest.json")
@@ -260,7 +265,9 @@ def summarize(settings: Settings, outcome: Outcome, rows: tuple[Row, ...], found
         strategy=settings.strategy,
         seconds_spent=seconds,
         trials_per_minute=60 * found.fresh / found.seconds if found.seconds else 0.0,
-        rows=rows,
+        rows=completions[0],
+        front=completions[1],
+        stopped=found.stopped,
         files=tuple(settings.out / name for name in names),
     )
 

@@ -53,7 +53,8 @@ class Options:
         Option(
             metavar="NAME",
             help="What to make small: makespan (until all are done; unless given), throughput (mean time of the "
-            "tenants by weight and batch), or slo (makespan, and no tenant later than its slo_ms).",
+            "tenants by weight and batch), slo (makespan, and 95 % of the runs of each tenant within its slo_ms), or "
+            "fairness (the largest slow-down of a tenant against running alone).",
         ),
     ] = None
     only: Annotated[Text, Option(metavar="spatial|temporal", help="Vary only where work runs, or only when.")] = None
@@ -63,6 +64,10 @@ class Options:
     out: Annotated[Folder, Option("-o", "--out", metavar="DIR", help="Folder to write; out unless given.")] = None
     resume: Annotated[Flag, Option("--resume", help="Go on with the trials already in the folder.")] = None
     dry_run: Annotated[Flag, Option("--dry-run", help="Read the models, say what would be done, stop.")] = None
+    early_stop: Annotated[
+        Flag,
+        Option("--early-stop/--no-early-stop", help="Stop when going on gains less than the noise; on unless given."),
+    ] = None
     cache: Annotated[Folder, Option(metavar="DIR", help="Folder of compiled kernels and their times.")] = None
     json: Json = False
 
@@ -84,7 +89,10 @@ def tune(options: Options) -> None:
     """
     from gacer_tune.cli.given import read_settings
 
-    names = ("target", "lanes", "trials", "strategy", "objective", "only", "seed", "batch", "out", "resume", "dry_run")
+    names = (
+        "target", "lanes", "trials", "strategy", "objective", "only", "seed", "batch", "out", "resume", "dry_run",
+        "early_stop",
+    )  # fmt: skip
     given = {name: getattr(options, name) for name in (*names, "cache")} | {"budget_s": options.budget}
     settings = read_settings(options.models or (), options.shape or (), options.config, given)
     _require_lanes(settings)
@@ -133,7 +141,8 @@ def _show(summary: Summary, output: Output) -> None:
     console.print(gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s) for r in summary.rows]))
     output.say(f"{verdict(summary)}.")
     output.say(
-        f"{summary.trials} trials, {summary.failed_trials} failed, in {clock_text(summary.seconds_spent)}. Written:"
+        f"{summary.trials} trials, {summary.failed_trials} failed, in {clock_text(summary.seconds_spent)}; the search "
+        f"ended: {summary.stopped}. Written:"
     )
     for path in summary.files:
         output.say(f"  {path}")

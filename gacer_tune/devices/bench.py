@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -98,7 +97,7 @@ class Bench:
         while len(seconds) < repeats and not (seconds and seconds[-1] > give_up_s):
             seconds.append(self.seconds(loaded))
             tenants.append(self.tenants_s(loaded))
-        return Timing(tuple(seconds), tuple(statistics.median(column) for column in zip(*tenants, strict=True)))
+        return Timing.of_runs(seconds, tenants)
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> tuple[tuple[float, float], ...]:
         """Alternate which of the two goes first, so that neither always follows the other."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import simulate
@@ -18,6 +18,7 @@ from gacer_tune.report.track import Track, simulated
 from gacer_tune.report.units import nbytes_text
 from gacer_tune.report.verdict import Figures, words
 from gacer_tune.search.objective import Objective, ObjectiveName
+from gacer_tune.search.seeds import objective_of
 from gacer_tune.search.trial import Failure, Timing, Trial
 
 MOST_PREDICTIONS = 100  # each is a simulation of some milliseconds
@@ -70,7 +71,9 @@ def collect(artifact: Artifact, trials: Sequence[Trial]) -> Report:
     for name in (figures.baseline, "best"):
         if name not in artifact.schedules:
             raise UserError(f"schedule.json: no schedule {name!r}, it has {', '.join(artifact.schedules)}")
-    objective = Objective(artifact.workload, _objective(figures.objective))
+    objective = objective_of(
+        _objective(figures.objective), artifact.workload, artifact.profile, artifact.schedules["best"].lanes
+    )
     measured = [(float(t.number), objective.of(t.result)) for t in trials if isinstance(t.result, Timing)]
     return Report(
         figures=figures,
@@ -85,7 +88,7 @@ def collect(artifact: Artifact, trials: Sequence[Trial]) -> Report:
 
 
 def _objective(name: str) -> ObjectiveName:
-    names: tuple[ObjectiveName, ...] = ("makespan", "throughput", "slo")
+    names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
     for known in names:
         if name == known:
             return known

@@ -10,7 +10,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gacer_tune.ir.neighbours import cross
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.search.objective import ranked
 from gacer_tune.search.ranking import Forecast, Ranker
@@ -53,8 +52,8 @@ class Evolve:
         if fate < 0.1:
             return self.space.sample(rng)
         parent = _favoured(parents, rng)
-        if fate < 0.3 and self.space.only is None:
-            parent = cross(self.space.workload, parent, _favoured(parents, rng), rng)
+        if fate < 0.3:
+            parent = self.space.crossed(parent, _favoured(parents, rng), rng)
         return self.space.moved(parent, rng, rng.choice((1, 1, 1, 2, 2, 3, 5)))
 
 

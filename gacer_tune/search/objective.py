@@ -11,7 +11,7 @@ from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Tenant, Workload
 from gacer_tune.search.trial import Timing, Trial
 
-ObjectiveName = Literal["makespan", "throughput", "slo"]
+ObjectiveName = Literal["makespan", "throughput", "slo", "fairness"]
 
 _SLO_PENALTY = 10.0
 
@@ -20,29 +20,42 @@ _SLO_PENALTY = 10.0
 class Objective:
     """makespan    when the last tenant is done
     throughput  harmonic mean of the tenants' completion times by weight x batch: its inverse is the weighted rate
-    slo         makespan, times 1 + 10 x the sum over tenants of the share by which they miss their slo_s
+    slo         makespan, times 1 + 10 x the sum over tenants of the share by which their 95th percentile misses slo_s
+    fairness    largest slow-down of a tenant, its completion over alone_s[t], the time it takes alone on all lanes;
+                times the mean of alone_s, so that it is in seconds like the others
 
-    Raises UserError for an unknown name, and for slo where no tenant has one.
+    Raises UserError for an unknown name, and for slo where no tenant has one; ValueError for fairness without alone_s.
     """
 
     workload: Workload
     name: ObjectiveName = "makespan"
+    alone_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in get_args(ObjectiveName):
             raise UserError(f"objective {self.name!r}: one of {', '.join(get_args(ObjectiveName))}")
         if self.name == "slo" and not any(tenant.slo_s > 0 for tenant in self.workload.tenants):
             raise UserError("objective slo: no tenant has an slo, at least one must")
+        if self.name == "fairness" and len(self.alone_s) != len(self.workload.tenants):
+            raise ValueError(f"objective fairness: {len(self.alone_s)} times alone, one for each tenant")
 
     def value(self, makespan_s: float, tenants_s: Sequence[float]) -> float:
         """Seconds of a run that takes `makespan_s` and whose tenant t is done at tenants_s[t]."""
         if self.name == "makespan":
             return makespan_s
+        if self.name == "fairness":
+            return slow_down(tenants_s, self.alone_s) * sum(self.alone_s) / len(self.alone_s)
         pairs = list(zip(self.workload.tenants, tenants_s, strict=True))
         return _harmonic_s(pairs) if self.name == "throughput" else makespan_s * (1 + _SLO_PENALTY * _excess(pairs))
 
     def of(self, timing: Timing) -> float:
-        return self.value(timing.median_s, timing.tenants_s)
+        """Value of a measurement: an slo is held against the tail, everything else is about medians."""
+        return self.value(timing.median_s, timing.tails_s if self.name == "slo" else timing.tenants_s)
+
+
+def slow_down(tenants_s: Sequence[float], alone_s: Sequence[float]) -> float:
+    """The largest ratio of a tenant's completion to its time alone; tenants that take no time do not count."""
+    return max((done / alone for done, alone in zip(tenants_s, alone_s, strict=True) if alone > 0), default=1.0)
 
 
 def ranked(trials: Iterable[Trial], objective: Objective) -> list[tuple[float, Trial]]:

@@ -7,9 +7,12 @@ from dataclasses import replace
 from itertools import accumulate
 
 from gacer_tune.cost_model.profile import Profile, best_variant, spread_s
+from gacer_tune.cost_model.timeline import simulate
+from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import normal
 from gacer_tune.ir.schedule import Cluster, Schedule, breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
+from gacer_tune.search.objective import Objective, ObjectiveName
 
 _BASELINES = {"sequential": sequential, "lane_per_tenant": lane_per_tenant, "breadth_first": breadth_first}
 BASELINES: tuple[str, ...] = tuple(_BASELINES)
@@ -19,6 +22,22 @@ _PARTS = (1.0, 0.75, 0.5)
 def baselines(workload: Workload, profile: Profile, lanes: int) -> dict[str, Schedule]:
     """The baselines by name, each with the variants that are best for the lanes that its kernels are cut over."""
     return {name: _best(workload, profile, make(workload, lanes)) for name, make in _BASELINES.items()}
+
+
+def objective_of(name: ObjectiveName, workload: Workload, profile: Profile, lanes: int) -> Objective:
+    """The objective of this name; what a tenant takes alone is simulated, so that it is one number for a whole run."""
+    return Objective(workload, name, alone_s(workload, profile, lanes) if name == "fairness" else ())
+
+
+def alone_s(workload: Workload, profile: Profile, lanes: int) -> tuple[float, ...]:
+    """Seconds that each tenant would take alone on all lanes."""
+    found = []
+    for number, tenant in enumerate(workload.tenants):
+        only = Workload((tenant,), workload.target)
+        row = replace(profile, alone=(profile.alone[number],), shared=(profile.shared[number],))
+        plan = lower(only, _best(only, row, sequential(only, lanes)))
+        found.append(simulate(only, plan, row).makespan_s)
+    return tuple(found)
 
 
 def seeds(workload: Workload, profile: Profile, lanes: int) -> tuple[Schedule, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -49,8 +48,7 @@ class SimulatedDevice:
         factors: list[float] = []
         while len(factors) < repeats and not (factors and run.makespan_s * factors[-1] > give_up_s):
             factors.append(self._factor())
-        typical = statistics.median(factors)
-        return Timing(tuple(run.makespan_s * f for f in factors), tuple(s * typical for s in run.tenants_s))
+        return Timing.of_runs([run.makespan_s * f for f in factors], [[s * f for s in run.tenants_s] for f in factors])
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
         """Half of the noise is drift, which both runs of a pair share."""

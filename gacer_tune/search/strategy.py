@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from gacer_tune.ir.neighbours import Only, neighbours, random_schedule
+from gacer_tune.ir.neighbours import Only, cross, neighbours, random_schedule
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Trial
@@ -43,10 +43,18 @@ class Space:
             return random_schedule(self.workload, self.lanes, rng)
         return self.moved(rng.choice(self.starts), rng, rng.randint(1, _LONGEST_WALK))
 
+    def near(self, schedule: Schedule, rng: random.Random) -> Iterator[Schedule]:
+        """Single moves away from a schedule, drawn for ever; none where there is no move."""
+        return neighbours(self.workload, schedule, rng, self.only)
+
+    def crossed(self, one: Schedule, other: Schedule, rng: random.Random) -> Schedule:
+        """A child of both; of one alone where only half of the decisions may change."""
+        return cross(self.workload, one, other, rng) if self.only is None else one
+
     def moved(self, schedule: Schedule, rng: random.Random, moves: int) -> Schedule:
         """The schedule after some random moves; itself where there is no move."""
         for _ in range(moves):
-            schedule = next(neighbours(self.workload, schedule, rng, self.only), schedule)
+            schedule = next(self.near(schedule, rng), schedule)
         return schedule
 
 
@@ -77,4 +85,4 @@ def untried(draws: Iterable[Schedule], tried: Collection[Schedule], count: int) 
 
 def nearby(space: Space, schedule: Schedule, rng: random.Random, count: int) -> Iterable[Schedule]:
     """Enough single moves away from a schedule to find `count` new ones where there are any."""
-    return islice(neighbours(space.workload, schedule, rng, space.only), _DRAWS * count)
+    return islice(space.near(schedule, rng), _DRAWS * count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,16 +15,36 @@ FORMAT = 1
 FailureKind = Literal["crash", "timeout", "memory", "wrong-output", "illegal", "invalid-time"]
 
 
+TAIL = 0.95
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """seconds[i]: the i-th run, until its last tenant was done; tenants_s[t]: median completion time of tenant t."""
+    """seconds[i]: the i-th run, until its last tenant was done; tenants_s[t]: median completion time of tenant t.
+
+    completions_s[i][t]: when tenant t was done in run i; empty where only the medians were kept.
+    """
 
     seconds: tuple[float, ...]
     tenants_s: tuple[float, ...]
+    completions_s: tuple[tuple[float, ...], ...] = ()
+
+    @staticmethod
+    def of_runs(seconds: Sequence[float], completions_s: Sequence[Sequence[float]]) -> Timing:
+        """The timing of runs of which every completion is known."""
+        medians = tuple(statistics.median(column) for column in zip(*completions_s, strict=True))
+        return Timing(tuple(seconds), medians, tuple(map(tuple, completions_s)))
 
     @property
     def median_s(self) -> float:
         return statistics.median(self.seconds)
+
+    @property
+    def tails_s(self) -> tuple[float, ...]:
+        """95th percentile of each tenant's completion, between runs in proportion; medians where runs are unknown."""
+        if not self.completions_s:
+            return self.tenants_s
+        return tuple(_quantile(sorted(column), TAIL) for column in zip(*self.completions_s, strict=True))
 
     @property
     def spread(self) -> float:
@@ -81,14 +102,18 @@ def result_json(result: Result) -> dict[str, Any]:
     """`{"timing": {...}}` or `{"failure": {...}}`."""
     if isinstance(result, Failure):
         return {"failure": {"kind": result.kind, "message": result.message}}
-    return {"timing": {"seconds": list(result.seconds), "tenants_s": list(result.tenants_s)}}
+    timing = {"seconds": list(result.seconds), "tenants_s": list(result.tenants_s)}
+    completions = {"completions_s": [list(row) for row in result.completions_s]} if result.completions_s else {}
+    return {"timing": {**timing, **completions}}
 
 
 def result_from_json(data: dict[str, Any]) -> Result:
     """Inverse of result_json; times that cannot be are a Failure. Raises ValueError for an unknown kind of failure."""
     if "timing" in data:
         timing = data["timing"]
-        return checked(Timing(tuple(map(float, timing["seconds"])), tuple(map(float, timing["tenants_s"]))))
+        seconds, tenants_s = tuple(map(float, timing["seconds"])), tuple(map(float, timing["tenants_s"]))
+        completions = tuple(tuple(map(float, row)) for row in timing.get("completions_s", ()))
+        return checked(Timing(seconds, tenants_s, completions))
     kind = data["failure"]["kind"]
     if kind not in get_args(FailureKind):
         raise ValueError(f"failure {kind!r}: one of {', '.join(get_args(FailureKind))}")
@@ -98,7 +123,7 @@ def result_from_json(data: dict[str, Any]) -> Result:
 def checked(result: Result) -> Result:
     """The result itself; the failure `invalid-time` for a timing with a zero, negative, infinite or NaN among its runs.
 
-    A tenant may be done at 0: one without kernels is.
+    A tenant may be done at 0: one without kernels is. Completions must be those of every tenant in every run, or none.
     """
     if isinstance(result, Failure):
         return result
@@ -107,14 +132,30 @@ def checked(result: Result) -> Result:
     for seconds in result.seconds:
         if not (math.isfinite(seconds) and seconds > 0):
             return Failure("invalid-time", f"a run of {seconds} s, a finite number above 0")
-    for tenant, seconds in enumerate(result.tenants_s):
-        if not (math.isfinite(seconds) and seconds >= 0):
-            return Failure("invalid-time", f"tenant {tenant} done at {seconds} s, a finite number not below 0")
+    for row in (result.tenants_s, *result.completions_s):
+        for tenant, seconds in enumerate(row):
+            if not (math.isfinite(seconds) and seconds >= 0):
+                return Failure("invalid-time", f"tenant {tenant} done at {seconds} s, a finite number not below 0")
+    if result.completions_s and [len(result.tenants_s)] * len(result.seconds) != [*map(len, result.completions_s)]:
+        return Failure("invalid-time", f"completions of {len(result.completions_s)} of {len(result.seconds)} runs")
     return result
 
 
 def merged(one: Timing, other: Timing) -> Timing:
-    """Two measurements of one schedule as one: all runs; tenants' times averaged by the number of runs behind them."""
+    """Two measurements of one schedule as one, all runs in order.
+
+    Where the completions of one are unknown, the tenants' times are averaged by the number of runs behind them.
+    """
+    if one.completions_s and other.completions_s:
+        return Timing.of_runs(one.seconds + other.seconds, one.completions_s + other.completions_s)
     n, m = len(one.seconds), len(other.seconds)
     tenants_s = tuple((n * a + m * b) / (n + m) for a, b in zip(one.tenants_s, other.tenants_s, strict=True))
     return Timing(one.seconds + other.seconds, tenants_s)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Between neighbours in proportion, (1, 2, 3) at 0.75 -> 2.5."""
+    place = share * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])

@@ -19,11 +19,12 @@ from gacer_tune.search.evolve import Evolve
 from gacer_tune.search.exhaustive import Exhaustive
 from gacer_tune.search.objective import Objective, ObjectiveName, ranked
 from gacer_tune.search.ranking import Ranker
-from gacer_tune.search.seeds import baselines, seeds
+from gacer_tune.search.seeds import BASELINES, baselines, objective_of, seeds
 from gacer_tune.search.strategy import RandomSearch, Space, Strategy
 from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, merged
 
 STRATEGIES = ("evolve", "coordinate", "random", "exhaustive")
+OFFERED = "cache"  # origin of schedules that an earlier search found
 ROUND = 8  # proposals between two looks at the history
 FEW, MANY = 3, 9  # runs of a first look, and what a contender gets on top
 HOPELESS = 16  # trials that all fail before the search gives up
@@ -36,7 +37,7 @@ _HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the firs
 @dataclass(frozen=True, slots=True)
 class TuneOptions:
     """budget_s: seconds for this call; trials: at most so many, those of the history counted. The baselines are always
-    measured. Raises UserError for what cannot be.
+    measured, and right after them the schedules `offered`. Raises UserError for what cannot be.
     """
 
     budget_s: float = 120.0
@@ -45,6 +46,7 @@ class TuneOptions:
     objective: ObjectiveName = "makespan"
     seed: int = 0
     only: Only | None = None
+    offered: tuple[Schedule, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0:
@@ -55,6 +57,11 @@ class TuneOptions:
             raise UserError(f"strategy {self.strategy!r}: one of {', '.join(STRATEGIES)}")
         if self.only not in (None, *get_args(Only)):
             raise UserError(f"only {self.only!r}: one of {', '.join(get_args(Only))}, or nothing for both")
+
+    @property
+    def origin(self) -> str:
+        """The name of the search in its trials: `evolve`, or `evolve_spatial_only`."""
+        return self.strategy if self.only is None else f"{self.strategy}_{self.only}_only"
 
 
 def tune(
@@ -74,21 +81,25 @@ def tune(
     Raises UserError when nothing but failures came of HOPELESS trials or of the whole search, with the first cause.
     """
     refuse_mismatch(workload, profile)
-    search = _Search(device, Objective(workload, options.objective), history, clock)
+    objective = objective_of(options.objective, workload, profile, device.lanes)
+    search = _Search(device, objective, history, clock)
     starts = baselines(workload, profile, device.lanes)
     for name, schedule in starts.items():
         if not any(trial.origin == name and trial.schedule == schedule for trial in history):
             yield search.trial(schedule, name, FEW + MANY)
+    for schedule in options.offered:
+        if not search.over(options) and all(trial.schedule != schedule for trial in search.history):
+            yield search.trial(schedule, OFFERED, FEW)
     space = Space(workload, device.lanes, tuple(starts.values()), options.seed, options.only)
     strategy = _strategy(options, space, profile, search.objective)
     while not search.over(options):
-        proposals = strategy.propose(search.history, min(ROUND, options.trials - len(search.history)))
+        proposals = strategy.propose(search.known_to(options), min(ROUND, options.trials - len(search.history)))
         if not proposals:
             break
         for schedule in proposals:
             if search.over(options):
                 break
-            yield search.trial(schedule, options.strategy, FEW)
+            yield search.trial(schedule, options.origin, FEW)
     search.refuse_hopeless()
 
 
@@ -123,6 +134,12 @@ class _Search:
         if len(self.history) >= HOPELESS:
             self.refuse_hopeless()
         return self.clock() - self.began_s >= options.budget_s or len(self.history) >= options.trials
+
+    def known_to(self, options: TuneOptions) -> Sequence[Trial]:
+        """The history that a strategy goes on from; one half of the space must not inherit what the other decided."""
+        if options.only is None:
+            return self.history
+        return [trial for trial in self.history if trial.origin in (*BASELINES, options.origin)]
 
     def trial(self, schedule: Schedule, origin: str, repeats: int) -> Trial:
         give_up_s = self.best_s * _HOPELESS_RATIO if repeats == FEW else math.inf

@@ -41,6 +41,7 @@ class Summary:
     seconds_spent: float = 125.0
     trials_per_minute: float = 19.7
     rows: tuple[Row, ...] = (Row("det", 0.01, 0.012, 0.008), Row("together", 0.021, 0.0185, 0.015))
+    stopped: str = "the time is used up"
     files: tuple[Path, ...] = (Path("out/module.so"), Path("out/manifest.json"))
 
 
@@ -94,7 +95,9 @@ def test_a_run_ends_with_a_table_a_sentence_and_the_paths(cli: Cli, models: Path
     ]
     assert "1.23x faster than the best baseline (lane per tenant), p = 0.001." in lines
     assert lines[-3:] == [
-        "41 trials, 2 failed, in 2 min 05 s. Written:", "  out/module.so", "  out/manifest.json"
+        "41 trials, 2 failed, in 2 min 05 s; the search ended: the time is used up. Written:",
+        "  out/module.so",
+        "  out/manifest.json",
     ]  # fmt: skip
     assert [tenant.name for tenant in tuning.asked[0].tenants] == ["det", "seg"]
 

@@ -6,7 +6,7 @@ import pytest
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import sequential
 from gacer_tune.ir.workload import Workload
-from gacer_tune.search.objective import Objective, best_so_far, ranked
+from gacer_tune.search.objective import Objective, best_so_far, ranked, slow_down
 from gacer_tune.search.trial import Failure, Result, Timing, Trial
 from tests.support.workloads import chain
 
@@ -40,10 +40,31 @@ def test_an_slo_that_is_met_costs_nothing_and_a_missed_one_much() -> None:
     assert objective.value(5.0, (2.0, 99.0)) == 5.0, "b has no slo"
 
 
+def test_an_slo_is_about_the_tail() -> None:
+    """a is done at 1 s in most runs, but at 3 s in every fifth: too late for an slo of 2 s."""
+    completions = [(3.0 if i % 5 == 0 else 1.0, 5.0) for i in range(20)]
+    timing = Timing.of_runs([5.0] * 20, completions)
+    assert timing.tenants_s == (1.0, 5.0)
+    assert Objective(PAIR, "slo").of(timing) == pytest.approx(5.0 * (1 + 10 * 0.5))
+    assert Objective(PAIR, "slo").of(Timing(timing.seconds, timing.tenants_s)) == 5.0, "the tail is not known"
+    assert Objective(PAIR, "throughput").of(timing) == Objective(PAIR, "throughput").value(5.0, (1.0, 5.0))
+
+
+def test_fairness_is_the_largest_slow_down() -> None:
+    """Alone a takes 1 s and b 4 s; together a is 5 times slower, b only 1.5 times: that is unfair to a."""
+    objective = Objective(PAIR, "fairness", (1.0, 4.0))
+    assert objective.value(6.0, (5.0, 6.0)) == pytest.approx(5.0 * 2.5)
+    assert objective.value(9.0, (1.5, 9.0)) < objective.value(6.0, (5.0, 6.0)), "longer, and fairer"
+    assert objective.of(Timing((6.0,), (2.0, 8.0))) == pytest.approx(2.0 * 2.5)
+    assert slow_down((1.0, 2.0), (0.0, 0.0)) == 1.0, "nobody takes time"
+    with pytest.raises(ValueError, match="objective fairness: 1 times alone, one for each tenant"):
+        Objective(PAIR, "fairness", (1.0,))
+
+
 @pytest.mark.parametrize(
     ("workload", "name", "text"),
     [
-        (PAIR, "speed", "objective 'speed': one of makespan, throughput, slo"),
+        (PAIR, "speed", "objective 'speed': one of makespan, throughput, slo, fairness"),
         (Workload(PAIR.tenants[1:]), "slo", "objective slo: no tenant has an slo, at least one must"),
     ],
 )

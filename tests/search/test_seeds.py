@@ -11,7 +11,7 @@ from gacer_tune.ir.neighbours import normal
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.verify import verify
 from gacer_tune.ir.workload import Workload
-from gacer_tune.search.seeds import BASELINES, baselines, list_schedule, seeds, shares
+from gacer_tune.search.seeds import BASELINES, alone_s, baselines, list_schedule, objective_of, seeds, shares
 from tests.support.workloads import chain, flat_profile, quick, random_profile, random_workload, randoms
 
 
@@ -86,3 +86,12 @@ def test_one_lane_and_no_ops_have_no_seeds() -> None:
     assert seeds(workload, flat_profile(workload), 1) == ()
     nothing = Workload((chain("a", ()),))
     assert seeds(nothing, flat_profile(nothing), 2) == ()
+
+
+def test_times_alone_are_those_of_a_workload_of_one() -> None:
+    """a: 2 ops of 4 items, 1 s of work each, over 2 lanes; b: one op that cannot be cut."""
+    pair = Workload((chain("a", (4, 4)), chain("b", (1,))))
+    assert alone_s(pair, flat_profile(pair, 1.0), 2) == pytest.approx((1.0, 1.0))
+    assert alone_s(pair, flat_profile(pair, 1.0), 1) == pytest.approx((2.0, 1.0))
+    assert objective_of("fairness", pair, flat_profile(pair, 1.0), 1).value(3.0, (2.0, 3.0)) == pytest.approx(3 * 1.5)
+    assert objective_of("makespan", pair, flat_profile(pair, 1.0), 1).alone_s == ()

@@ -41,6 +41,36 @@ def test_median_and_spread_by_hand() -> None:
     assert Timing((2.0,) * 9, ()).spread == 0.0
 
 
+def test_medians_and_tails_of_runs_by_hand() -> None:
+    """20 runs in which tenant 0 is done at 1 to 20: the 95th percentile lies 0.05 above the 19th."""
+    completions = [(float(i + 1), 7.0) for i in range(20)]
+    timing = Timing.of_runs([20.0] * 20, completions[::-1])
+    assert timing.tenants_s == (10.5, 7.0)
+    assert timing.tails_s == (pytest.approx(19.05), 7.0)
+    assert Timing((1.0,), (0.5, 0.7)).tails_s == (0.5, 0.7), "only medians are known"
+    assert Timing.of_runs([1.0], [(0.5, 0.7)]).tails_s == (0.5, 0.7)
+
+
+@quick
+@given(st.lists(st.tuples(times, times), min_size=1, max_size=9), times)
+def test_runs_survive_json_and_their_tails_lie_between_median_and_worst(
+    completions: list[tuple[float, float]], at_s: float
+) -> None:
+    timing = Timing.of_runs([max(row) for row in completions], completions)
+    trial = Trial(SCHEDULE, timing, "evolve", 7, at_s)
+    assert over_json(trial) == trial
+    for tenant in range(2):
+        assert timing.tenants_s[tenant] <= timing.tails_s[tenant] <= max(row[tenant] for row in completions)
+
+
+def test_completions_belong_to_runs_and_tenants() -> None:
+    assert checked(Timing.of_runs([1.0, 2.0], [(1.0,), (2.0,)])) == Timing((1.0, 2.0), (1.5,), ((1.0,), (2.0,)))
+    for wrong in (((1.0,),), ((1.0,), (1.0, 2.0))):
+        failed = checked(Timing((1.0, 2.0), (1.5,), wrong))
+        assert isinstance(failed, Failure) and failed.kind == "invalid-time"
+    assert isinstance(checked(Timing((1.0,), (1.0,), ((math.nan,),))), Failure)
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf, -math.inf])
 def test_times_that_cannot_be_are_failures(bad: float) -> None:
     assert checked(Timing((1.0, bad), ())) == Failure("invalid-time", f"a run of {bad} s, a finite number above 0")
@@ -70,3 +100,9 @@ def test_what_is_no_trial_is_refused() -> None:
 def test_merging_keeps_every_run() -> None:
     both = merged(Timing((1.0, 2.0, 3.0), (1.0, 2.0)), Timing((5.0,), (5.0, 2.0)))
     assert both == Timing((1.0, 2.0, 3.0, 5.0), (2.0, 2.0))
+
+
+def test_merging_known_runs_keeps_their_completions() -> None:
+    both = merged(Timing.of_runs([1.0, 3.0], [(1.0,), (3.0,)]), Timing.of_runs([8.0], [(8.0,)]))
+    assert both == Timing.of_runs([1.0, 3.0, 8.0], [(1.0,), (3.0,), (8.0,)])
+    assert both.tenants_s == (3.0,), "the median of all runs, not the mean of two medians"
