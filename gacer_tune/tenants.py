@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Kernel, Op, Tenant, Variant, Workload
 from gacer_tune.kernels import rules
-from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.rules import Source, Spec
+from gacer_tune.kernels.cuda.gpu import Gpu
+from gacer_tune.kernels.rules import Processor, Source, Spec
 from gacer_tune.lowering.context import LoweredKernel
 from gacer_tune.lowering.graph import Array
 from gacer_tune.lowering.lower import LoweredModel
@@ -44,7 +46,7 @@ class Compiled:
 SHARES = ((0.002, 1), (0.01, 3), (0.03, 5))
 
 
-def assemble(models: Sequence[Model], machine: Machine, most: int = 8) -> Compiled:
+def assemble(models: Sequence[Model], machine: Processor, most: int = 8) -> Compiled:
     """Return the workload with the candidate variants of every kernel, at most `most` of each."""
     limits = _limits(models, most)
     sources: dict[str, Source] = {}
@@ -65,7 +67,7 @@ def assemble(models: Sequence[Model], machine: Machine, most: int = 8) -> Compil
                 model.batch, model.weight, model.slo_s,
             )
         )  # fmt: skip
-    return Compiled(Workload(tuple(tenants)), sources, weights)
+    return Compiled(Workload(tuple(tenants), "cuda" if isinstance(machine, Gpu) else "cpu"), sources, weights)
 
 
 def _limits(models: Sequence[Model], most: int) -> dict[Spec, int]:
@@ -84,17 +86,24 @@ def _limits(models: Sequence[Model], most: int) -> dict[Spec, int]:
 
 def _kernel(
     kernel: LoweredKernel,
-    machine: Machine,
+    machine: Processor,
     sources: dict[str, Source],
     variants: dict[Spec, tuple[Variant, ...]],
     limits: dict[Spec, int],
 ) -> Kernel:
     spec = kernel.spec
     if spec not in variants:
+        _require_rule(spec, machine)
         made = [Source(spec, tile, machine) for tile in rules.candidates(spec, machine)[: limits[spec]]]
         sources.update({source.name: source for source in made})
         variants[spec] = tuple(Variant(s.name, rules.items(spec, s.tile, machine)) for s in made)
     return Kernel(kernel.operands, variants[spec], spec.flops, rules.nbytes(spec, machine))
+
+
+def _require_rule(spec: Spec, machine: Processor) -> None:
+    name = rules.rule(spec)
+    if isinstance(machine, Gpu) and find_spec(f"gacer_tune.kernels.cuda.{name}") is None:
+        raise UserError(f"target cuda: there are no CUDA kernels for {name} yet, target cpu has them")
 
 
 def functions(workload: Workload) -> tuple[str, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import Arg, Program, Step
-from gacer_tune.kernels.tensor import Tensor, ceildiv
+from gacer_tune.kernels.tensor import Tensor, ceildiv, computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Map:
     def flops(self) -> int:
         return self.out.size * len(self.program.steps)
 
-    def tensors(self, machine: Machine) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for every rule
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for every rule
         """Operands in the order of the function's parameters; the last one is written."""
         return *self.program.operands, self.out
 
@@ -61,11 +61,12 @@ def mapping(out: Tensor, program: Program) -> Map:
 
 
 def copy(source: Tensor, out: Tensor) -> Map:
-    return mapping(out, Program((Step("identity", (Arg("operand", 0),), out.dtype),), (source,)))
+    return mapping(out, Program((Step("identity", (Arg("operand", 0),), computed(out.dtype)),), (source,)))
 
 
 def fill(out: Tensor, value: float) -> Map:
-    return mapping(out, Program((Step("identity", (Arg("const", value=value, dtype=out.dtype),), out.dtype),)))
+    dtype = computed(out.dtype)
+    return mapping(out, Program((Step("identity", (Arg("const", value=value, dtype=dtype),), dtype),)))
 
 
 def items(spec: Map, tile: MapTile, machine: Machine) -> int:  # noqa: ARG001 - the same for every rule

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+# The types of models' values.
 NBYTES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "int8": 1, "uint8": 1, "bool": 1}
+# And of values in memory: a GPU may store float32 as float16. It is computed in float32 all the same.
+STORED = {**NBYTES, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Tensor:
     def nbytes(self) -> int:
         """Bytes that are really there: broadcast axes count once."""
         kept = prod(extent for extent, stride in zip(self.shape, self.strides, strict=True) if stride)
-        return kept * NBYTES[self.dtype]
+        return kept * STORED[self.dtype]
 
     @property
     def dense(self) -> bool:
@@ -43,6 +46,11 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= extent
     return tuple(reversed(strides))
+
+
+def computed(dtype: str) -> str:
+    """The type that values stored as `dtype` are computed in."""
+    return "float32" if dtype == "float16" else dtype
 
 
 def ceildiv(a: int, b: int) -> int:

@@ -10,16 +10,17 @@ import numpy as np
 
 from gacer_tune.ir.workload import Buffer, BufferKind, Operand
 from gacer_tune.kernels import mapping
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Target
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.rules import Spec
-from gacer_tune.kernels.tensor import NBYTES, Tensor, contiguous
+from gacer_tune.kernels.tensor import NBYTES, STORED, Tensor, contiguous
 from gacer_tune.lowering import elementwise
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph
 from gacer_tune.lowering.view import View, ordered
 
 CHANNELS_LAST = (0, 2, 3, 1)
+HALF = 65504.0  # the largest float16
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Lowering:
     """Mutable while a model is lowered; `lower_model` turns it into values."""
 
     graph: Graph
-    machine: Machine
+    machine: Target
     slots: dict[str, Slot] = field(default_factory=dict)
     buffers: list[Buffer] = field(default_factory=list)
     weights: dict[int, Array] = field(default_factory=dict)
@@ -71,12 +72,16 @@ class Lowering:
         self.buffers.append(Buffer(name, max(nbytes, 1), kind, content))
         return len(self.buffers) - 1
 
-    def weight(self, name: str, array: Array) -> View:
-        """Return where a constant lies; equal constants lie in one place."""
-        array = np.ascontiguousarray(array)
+    def stored(self, dtype: str) -> str:
+        """How values of a type are stored: float32 as the machine says, others as they are."""
+        return self.machine.dtype if dtype == "float32" else dtype
+
+    def weight(self, name: str, array: Array, exact: bool = False) -> View:
+        """Return where a constant lies, stored as it is where that is to be `exact`; equal ones lie in one place."""
+        if str(array.dtype) not in NBYTES:
+            raise TypeError(f"{name}: constant of type {array.dtype}")
+        array = np.ascontiguousarray(array if exact else narrowed(array, self.stored(str(array.dtype))))
         dtype = str(array.dtype)
-        if dtype not in NBYTES:
-            raise TypeError(f"{name}: constant of type {dtype}")
         content = hashlib.sha256(f"{dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
         if content not in self._contents:
             number = self.buffer(name, "weight", array.nbytes, content)
@@ -91,16 +96,16 @@ class Lowering:
         return self.views[name]
 
     def fresh(self, name: str, shape: tuple[int, ...], dtype: str, order: tuple[int, ...] | None = None) -> View:
-        """A new value that belongs to no name of the graph."""
+        """A new value that belongs to no name of the graph; dtype is how it is stored."""
         strides = ordered(shape, order or tuple(range(len(shape))))
         tensor = Tensor(shape, strides, dtype)
-        return View(self.buffer(name, "value", tensor.size * NBYTES[dtype]), 0, tensor)
+        return View(self.buffer(name, "value", tensor.size * STORED[dtype]), 0, tensor)
 
     def output(self, name: str, order: tuple[int, ...]) -> View:
         """Place for the graph's value `name`, axes in memory order `order`; inside a concatenation where that fits."""
         if name in self.views:
             return self.views[name]
-        shape, dtype = self.graph.shapes[name], self.graph.dtypes[name]
+        shape, dtype = self.graph.shapes[name], self.stored(self.graph.dtypes[name])
         slot = self.slots.get(name)
         if slot is not None:
             parent = self.output(slot.parent, order)
@@ -109,8 +114,9 @@ class Lowering:
                 self.views[name] = inside
                 return inside
         tensor = Tensor(shape, ordered(shape, order), dtype)
-        kind: BufferKind = "output" if name in self.graph.outputs and tensor.dense else "value"
-        self.views[name] = View(self.buffer(name, kind, tensor.size * NBYTES[dtype]), 0, tensor)
+        as_seen = name in self.graph.outputs and tensor.dense and dtype == self.graph.dtypes[name]
+        kind: BufferKind = "output" if as_seen else "value"
+        self.views[name] = View(self.buffer(name, kind, tensor.size * STORED[dtype]), 0, tensor)
         return self.views[name]
 
     def emit(self, name: str, kind: str, kernels: Sequence[LoweredKernel]) -> None:
@@ -118,8 +124,8 @@ class Lowering:
 
     def kernel(self, spec: Spec, reads: Sequence[View], out: View) -> LoweredKernel:
         """The kernel with its operands; reads in parameter order, the output last."""
-        operands = [Operand(v.buffer, False, v.offset * NBYTES[v.dtype]) for v in reads]
-        return LoweredKernel(spec, (*operands, Operand(out.buffer, True, out.offset * NBYTES[out.dtype])))
+        operands = [Operand(v.buffer, False, v.offset * STORED[v.dtype]) for v in reads]
+        return LoweredKernel(spec, (*operands, Operand(out.buffer, True, out.offset * STORED[out.dtype])))
 
     def copy(self, source: View, out: View) -> LoweredKernel:
         return self.kernel(mapping.copy(source.tensor, out.tensor), [source], out)
@@ -167,6 +173,14 @@ class Lowering:
 def program(epilogue: Epilogue, operands: Sequence[View]) -> Program:
     """The epilogue's program once its operands have been brought into the shape of the kernel's output."""
     return Program(epilogue.steps, tuple(view.tensor for view in operands))
+
+
+def narrowed(array: Array, dtype: str) -> Array:
+    """The array as dtype; what float16 cannot hold becomes the largest it can (masks are written as -1e9)."""
+    if dtype != "float16":
+        return array.astype(dtype, copy=False)
+    finite = np.isfinite(array)
+    return np.where(finite, np.clip(array, -HALF, HALF), array).astype(np.float16)
 
 
 def _same_order(view: View, strides: tuple[int, ...]) -> bool:

@@ -23,7 +23,7 @@ from gacer_tune.frontend.elementary import remove_identities
 from gacer_tune.frontend.support import require_supported
 from gacer_tune.ir.workload import Operand
 from gacer_tune.kernels.fallback import Stage
-from gacer_tune.kernels.tensor import NBYTES, contiguous
+from gacer_tune.kernels.tensor import NBYTES, STORED, contiguous
 from gacer_tune.lowering.context import LoweredKernel, Lowering
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph, Node
@@ -235,7 +235,7 @@ def default(low: Lowering, node: Node) -> None:
     kernels: list[LoweredKernel] = []
     for value, tensor in nests.tensors.items():
         if value in nests.constants:
-            places[value] = low.weight(f"{node.name}.{value}", nests.constants[value])
+            places[value] = low.weight(f"{node.name}.{value}", nests.constants[value], exact=True)
         elif value not in places:
             places[value] = low.fresh(f"{node.name}.{value}", tensor.shape, tensor.dtype)
     for number, nest in enumerate(nests.nests):
@@ -251,12 +251,25 @@ def default(low: Lowering, node: Node) -> None:
 
 
 def _operand(view: View, writes: bool) -> Operand:
-    return Operand(view.buffer, writes, view.offset * NBYTES[view.dtype])
+    return Operand(view.buffer, writes, view.offset * STORED[view.dtype])
 
 
 def _dense(low: Lowering, node: Node, name: str) -> View:
-    """The value with its axes in order and without gaps, copied where it is not so."""
+    """The value in the model's own type, axes in order and without gaps, copied where it is not so."""
+    dtype = low.graph.dtypes[name]
+    if low.stored(dtype) != dtype:
+        return _as_written(low, node, name)
     view = low.view(name)
     if merged_axes(view.shape, view.strides) in ([], [(prod(view.shape), 1)]):
         return view.as_strided(view.shape, contiguous(view.shape))
     return low.materialize(f"{node.name}.{name}", view)
+
+
+def _as_written(low: Lowering, node: Node, name: str) -> View:
+    """A value that is stored in another type than the model's, brought back to it: TVM's nests know no other."""
+    if name in low.graph.constants:
+        return low.weight(f"{node.name}.{name}", low.graph.constants[name], exact=True)
+    view, copy = low.view(name), f"{node.name}.{name}"
+    out = low.fresh(copy, view.shape, low.graph.dtypes[name])
+    low.emit(copy, "copy", [low.copy(view, out)])
+    return out

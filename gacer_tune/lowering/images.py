@@ -107,7 +107,7 @@ def channel_norm(low: Lowering, group: Group) -> None:
     if any(view.shape != (channels,) for view in factors):  # GroupNormalization of opset 18 scales whole groups
         raise UserError(f"{node.name}: {node.op} with scale of shape {factors[0].shape}, {(channels,)} is supported")
     epsilon = float(node.attributes.get("epsilon", 1e-5))
-    scale, bias = (Tensor(view.shape, view.strides) for view in factors)
+    scale, bias = (Tensor(view.shape, view.strides, view.dtype) for view in factors)
     spec = ChannelNorm(views[0].tensor, views[1].tensor, groups, epsilon, scale, bias)
     low.emit(node.name, "channel_norm", [low.kernel(spec, [source, *factors], out)])
 

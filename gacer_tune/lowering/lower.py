@@ -10,10 +10,10 @@ import onnx
 from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Buffer, Port
 from gacer_tune.kernels import mapping
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Target
 from gacer_tune.kernels.tensor import NBYTES
 from gacer_tune.lowering import fallback, heavy, images, layout, pooling, rows, transposed
-from gacer_tune.lowering.context import LoweredOp, Lowering, program
+from gacer_tune.lowering.context import CHANNELS_LAST, LoweredOp, Lowering, program
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.fusion import Group, fuse
 from gacer_tune.lowering.graph import Array, read_graph
@@ -67,7 +67,7 @@ RULES: dict[str, Lower] = {
 }
 
 
-def lower_model(model: onnx.ModelProto, machine: Machine, bounds: dict[str, int]) -> LoweredModel:
+def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int]) -> LoweredModel:
     """Lower a model that `frontend.load.load_model` returned; bounds: exclusive limits of index inputs by name.
 
     Raises UserError that lists every operator it cannot lower.
@@ -89,6 +89,10 @@ def _input(low: Lowering, name: str, bound: int) -> Port:
     view = low.fresh(name, shape, dtype)
     low.buffers[view.buffer] = Buffer(name, low.buffers[view.buffer].nbytes, "input")
     low.views[name] = view
+    if low.stored(dtype) != dtype:  # images are brought into the order of convolutions on the way
+        order = CHANNELS_LAST if len(shape) == 4 else tuple(range(len(shape)))
+        low.views[name] = low.fresh(f"{name}.stored", shape, low.stored(dtype), order)
+        low.emit(f"{name}.stored", "copy", [low.copy(view, low.views[name])])
     return Port(name, view.buffer, shape, dtype, bound)
 
 
@@ -97,7 +101,7 @@ def _output(low: Lowering, name: str) -> Port:
     view = low.view(name)
     whole = view.offset == 0 and view.tensor.dense and low.buffers[view.buffer].kind == "output"
     if not whole:
-        out = low.fresh(name, view.shape, view.dtype)
+        out = low.fresh(name, view.shape, low.graph.dtypes[name])
         low.buffers[out.buffer] = Buffer(name, low.buffers[out.buffer].nbytes, "output")
         low.emit(f"{name}.output", "copy", [low.copy(view, out)])
         view = out

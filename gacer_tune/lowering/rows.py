@@ -108,7 +108,7 @@ def _fresh_or_output(low: Lowering, name: str, made: tuple[int, ...], order: tup
     """A place of shape `made` for the value `name`, whose own shape may lack axes of length 1."""
     if low.graph.shapes[name] == made:
         return low.output(name, order)
-    out = low.fresh(name, made, low.graph.dtypes[name])
+    out = low.fresh(name, made, low.stored(low.graph.dtypes[name]))
     view = out.reshape(low.graph.shapes[name])
     assert view is not None
     low.views[name] = view

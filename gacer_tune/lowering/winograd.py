@@ -7,6 +7,7 @@ from math import prod
 
 from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
+from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.tensor import dense
 from gacer_tune.kernels.winograd import TRANSFORMS, points, tiles, transformed, window_points
 from gacer_tune.kernels.winograd_input import WinogradInput
@@ -40,9 +41,9 @@ def choose(spec: Conv2d, machine_vector: int) -> int:
 def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, spec: Conv2d, epilogue: Epilogue) -> bool:
     """Emit the convolution as transform, products, transform if that is the better way; views as `heavy.conv` has them.
 
-    Return False, with nothing emitted, if it is not.
+    Return False, with nothing emitted, if it is not. Tensor cores make products too cheap for it on a GPU.
     """
-    m = choose(spec, low.machine.vector)
+    m = 0 if isinstance(low.machine, Gpu) else choose(spec, low.machine.vector)
     if m == 0:
         return False
     source, out = views[0], views[1]
