@@ -1,21 +1,29 @@
-"""gacer-tune cache: compiled kernels and their times, kept between runs."""
+"""gacer-tune cache: compiled kernels, their times, and the schedules found so far, kept between runs."""
 
 from __future__ import annotations
 
 import re
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from gacer_tune.cli.codes import MISMATCH
 from gacer_tune.cli.options import Json
 from gacer_tune.cli.output import Output, printable, table
 from gacer_tune.errors import UserError
-from gacer_tune.report.units import clock_text, nbytes_text
+from gacer_tune.report.units import clock_text, nbytes_text, seconds_text
 
-app = typer.Typer(help="Show, check or shrink the cache of compiled kernels.", no_args_is_help=False)
+if TYPE_CHECKING:
+    from gacer_tune.store.exchange import Arrival
+    from gacer_tune.store.schedules import Record
+
+app = typer.Typer(
+    help="Show, check or shrink the cache of compiled kernels; carry the schedules in it to other machines.",
+    no_args_is_help=False,
+)
 
 Root = Annotated[
     Path | None,
@@ -27,8 +35,9 @@ _AGES_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @app.command("ls")
 def show(cache: Root = None, as_json: Json = False) -> None:
-    """List the entries, last used first."""
+    """List the entries, last used first, then the schedules among them, latest first."""
     from gacer_tune.store.cache import Cache, default_root
+    from gacer_tune.store.schedules import records
 
     output, root = Output(as_json), cache or default_root()
     entries = Cache(root).list()
@@ -40,9 +49,127 @@ def show(cache: Root = None, as_json: Json = False) -> None:
     total = sum(entry.nbytes for entry in entries)
     if entries:
         output.console().print(made)
+    kept = [record for _, record in records(Cache(root))]
+    if kept:
+        output.console().print(schedules_table(kept, now_s))
     output.say(f"{root}: {len(entries)} entries, {nbytes_text(total)}")
     rows = [{"key": e.key, "path": e.path, "nbytes": e.nbytes, "used_s": e.used_ns / 1e9} for e in entries]
-    output.result({"root": root, "entries": rows, "nbytes": total})
+    schedules = [described(record) for record in kept]
+    output.result({"root": root, "entries": rows, "nbytes": total, "schedules": schedules})
+
+
+def schedules_table(kept: list[Record], now_s: float) -> Table:
+    """Which models, where, when, and how good."""
+    made = table("schedule", "models", "device", "lanes", "objective", "best", "gain", "found", texts=3)
+    for record in kept:
+        result = record.result
+        gain = f"{result.baseline_s / result.best_s:.2f}x" if result.accepted else "none"
+        ago = f"{clock_text(now_s - record.made_s)} ago"
+        texts = (record.key[:16], printable(", ".join(record.tenants)), printable(_device(record)))
+        made.add_row(*texts, str(record.schedule.lanes), record.objective, seconds_text(result.best_s), gain, ago)
+    made.columns[1].no_wrap = made.columns[2].no_wrap = False
+    return made
+
+
+def described(record: Record) -> dict[str, Any]:
+    """A record for --json: all but the workload, the profile and the schedules themselves."""
+    return {
+        "key": record.key,
+        "tenants": record.tenants,
+        "models": [tenant.model for tenant in record.workload.tenants],
+        "batches": [tenant.batch for tenant in record.workload.tenants],
+        "fingerprint": record.fingerprint,
+        "lanes": record.schedule.lanes,
+        "objective": record.objective,
+        "result": record.result,
+        "made_s": record.made_s,
+    }
+
+
+def _device(record: Record) -> str:
+    return f"{record.fingerprint.cpu}, {record.fingerprint.isa}, {record.fingerprint.cores} cores"
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Zip file to write.")],
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--workload",
+            metavar="KEY|NAMES",
+            help="Only this schedule, as `cache ls` shows it: its key or the beginning of it, or its models, as in "
+            "det,seg. May be given several times; all unless given.",
+        ),
+    ] = None,
+    cache: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Write the schedules of the cache to one file: decisions, kernel times and trials, never code."""
+    from gacer_tune.store import exchange
+    from gacer_tune.store.cache import Cache, default_root
+    from gacer_tune.store.schedules import records
+
+    output, root = Output(as_json), cache or default_root()
+    kept = [record for _, record in records(Cache(root))]
+    if not kept:
+        raise UserError(f"{root}: no schedules to export; `gacer-tune tune` puts them there")
+    chosen = _chosen(kept, workload) if workload else kept
+    nbytes = exchange.export(chosen, file)
+    output.console().print(schedules_table(chosen, time.time()))
+    output.say(f"written: {file}, {len(chosen)} schedules, {nbytes_text(nbytes)}")
+    output.result({"written": file, "nbytes": nbytes, "schedules": [described(record) for record in chosen]})
+
+
+def _chosen(kept: list[Record], asked: list[str]) -> list[Record]:
+    """Those that any of the texts means. Raises UserError for a text that means none."""
+    found: dict[str, Record] = {}
+    for text in asked:
+        names = tuple(name.strip() for name in text.split(","))
+        meant = [record for record in kept if record.key.startswith(text) or record.tenants == names]
+        if not text or not meant:
+            known = "; ".join(f"{record.key[:16]} ({','.join(record.tenants)})" for record in kept)
+            raise UserError(f"--workload {text!r}: no such schedule, the cache has {known}")
+        found |= {record.key: record for record in meant}
+    return list(found.values())
+
+
+@app.command("import")
+def take(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File that `cache export` has written.")],
+    cache: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Take the schedules of a file into the cache, but none that is older or slower than what is there.
+
+    The next `gacer-tune tune` of the same models measures them first; on another machine they are a place to start
+    from. Exit code 3 if a schedule in the file is not valid.
+    """
+    from gacer_tune.store import exchange
+    from gacer_tune.store.cache import Cache, default_root
+
+    output, store = Output(as_json), Cache(cache or default_root())
+    arrivals = exchange.take(store, file)
+    if arrivals:
+        output.console().print(_arrivals_table(arrivals))
+    counts = {verdict: sum(a.verdict == verdict for a in arrivals) for verdict in ("taken", "refused", "invalid")}
+    output.say(f"{store.root}: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
+    rows = [{"name": a.name, "verdict": a.verdict, "reason": a.reason} for a in arrivals]
+    output.result({"root": store.root, **counts, "schedules": rows})
+    if counts["invalid"]:
+        raise typer.Exit(MISMATCH)
+
+
+def _arrivals_table(arrivals: list[Arrival]) -> Table:
+    made = table("schedule", "models", "device", "verdict", "why", texts=5)
+    for arrival in arrivals:
+        record = arrival.record
+        models, device = (", ".join(record.tenants), _device(record)) if record else ("-", "-")
+        key = arrival.name.removeprefix("schedules/")[:16]
+        made.add_row(key, printable(models), printable(device), arrival.verdict, printable(arrival.reason))
+    for column in made.columns:
+        column.no_wrap = False
+    return made
 
 
 @app.command("verify")

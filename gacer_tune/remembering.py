@@ -1,0 +1,150 @@
+"""What earlier searches found, offered to the next one; and what this one found, kept for those to come."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gacer_tune.cost_model.profile import Profile, best_variant
+from gacer_tune.errors import UserError
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.neighbours import normal
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.verify import IllegalScheduleError
+from gacer_tune.ir.workload import Kernel, Tenant, Workload
+from gacer_tune.search.seeds import BASELINES
+from gacer_tune.search.trial import Timing, Trial
+from gacer_tune.store.cache import Cache
+from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.store.schedules import Record, Result, keep, key_of, records
+
+if TYPE_CHECKING:
+    from gacer_tune.preparing import Prepared
+    from gacer_tune.search.acceptance import Outcome
+    from gacer_tune.settings import Settings
+
+MOST_OFFERED = 4
+MOST_TRIALS = 8
+# Every other way of searching is there to be compared at equal budget: an answer known beforehand would decide that.
+STRATEGY = "evolve"
+
+_log = logging.getLogger(__name__)
+
+
+def offered(settings: Settings, prepared: Prepared) -> tuple[Schedule, ...]:
+    """Schedules of the cache for this workload, the one that was found for exactly this first; at most MOST_OFFERED.
+
+    What was found for another batch, machine or number of lanes is a place to start from, with its runners-up. Nothing
+    is believed: all are fitted to this workload, and the search measures them. What does not fit is dropped, with one
+    line in the log. Only for searches with STRATEGY over the whole space.
+    """
+    if settings.strategy != STRATEGY or settings.only is not None:
+        return ()
+    return tuple(
+        _offered(prepared.cache, prepared.workload, prepared.profile, (settings.objective, len(prepared.cpus)))
+    )
+
+
+def _offered(cache: Cache, workload: Workload, profile: Profile, wanted: tuple[str, int]) -> list[Schedule]:
+    objective, lanes = wanted
+    key = key_of(workload, objective, lanes, host_fingerprint())
+    known = [record for _, record in records(cache) if record.key == key or _related(record, workload)]
+    found: dict[Schedule, None] = {}
+    for record in sorted(known, key=lambda record: _distance(record, key, wanted))[:MOST_OFFERED]:
+        try:
+            found |= dict.fromkeys(_fitted_all(record, workload, profile, lanes, record.key == key))
+        except (IllegalScheduleError, ValueError) as error:
+            _log.warning("cached schedule of %s dropped, it does not fit: %s", ", ".join(record.tenants), error)
+    return list(found)[:MOST_OFFERED]
+
+
+def _related(record: Record, workload: Workload) -> bool:
+    """The same tenants by name, or the same ops under other names."""
+    names = tuple(tenant.name for tenant in workload.tenants)
+    return record.workload.target == workload.target and (
+        record.tenants == names or _structure(record.workload) == _structure(workload)
+    )
+
+
+def _distance(record: Record, key: str, wanted: tuple[str, int]) -> tuple[bool, bool, bool, float]:
+    """Exactly this first, then this machine, then this objective and lanes, then the latest."""
+    here = record.fingerprint.key() == host_fingerprint().key()
+    return record.key != key, not here, (record.objective, record.schedule.lanes) != wanted, -record.made_s
+
+
+def _fitted_all(record: Record, workload: Workload, profile: Profile, lanes: int, exact: bool) -> Iterator[Schedule]:
+    yield fitted(record.schedule, record.workload, workload, profile, lanes)
+    for trial in () if exact else record.trials:
+        yield fitted(trial.schedule, record.workload, workload, profile, lanes)
+
+
+def fitted(schedule: Schedule, theirs: Workload, ours: Workload, profile: Profile, lanes: int) -> Schedule:
+    """The same decisions for another workload of the same ops, legal there.
+
+    A variant is the same compiled function where ours has it, else the one that is fastest here. Raises ValueError for
+    other ops and for more lanes than there are.
+    """
+    if len(theirs.tenants) != len(ours.tenants):
+        raise ValueError(f"{len(theirs.tenants)} tenants, there are {len(ours.tenants)}")
+    for one, other in zip(theirs.tenants, ours.tenants, strict=True):
+        if _ops(one) != _ops(other):
+            raise ValueError(f"{other.name}: made for {len(one.ops)} ops, it has {len(other.ops)} or other ones")
+    if schedule.lanes > lanes:
+        raise ValueError(f"{schedule.lanes} lanes, there are {lanes}")
+    variants = tuple(
+        tuple(
+            _variant(theirs.tenants[t].kernels[k].variants[v].function, kernel, ours, profile, (t, k, lanes))
+            for k, (kernel, v) in enumerate(zip(tenant.kernels, schedule.variants[t], strict=True))
+        )
+        for t, tenant in enumerate(ours.tenants)
+    )
+    found = normal(ours, replace(schedule, lanes=lanes, variants=variants))
+    lower(ours, found)
+    return found
+
+
+def _variant(function: str, kernel: Kernel, ours: Workload, profile: Profile, where: tuple[int, int, int]) -> int:
+    names = [variant.function for variant in kernel.variants]
+    tenant, number, lanes = where
+    return names.index(function) if function in names else best_variant(ours, profile, tenant, number, lanes)
+
+
+def _structure(workload: Workload) -> list[list[tuple[str, int]]]:
+    return [_ops(tenant) for tenant in workload.tenants]
+
+
+def _ops(tenant: Tenant) -> list[tuple[str, int]]:
+    return [(op.kind, len(op.kernels)) for op in tenant.ops]
+
+
+def remember(settings: Settings, prepared: Prepared, outcome: Outcome, trials: Sequence[Trial]) -> None:
+    """Keep a finished search in the cache. That it cannot be written is no reason to lose the artifact: one line."""
+    record = Record(
+        workload=prepared.workload,
+        profile=prepared.profile,
+        schedule=outcome.schedule,
+        trials=_runners_up(trials, outcome.schedule),
+        objective=settings.objective,
+        fingerprint=host_fingerprint(),
+        result=Result(
+            outcome.baseline, outcome.baseline_s, outcome.best_s if outcome.accepted else outcome.baseline_s,
+            outcome.p_value, outcome.accepted, len(trials),
+        ),
+        made_s=time.time(),
+    )  # fmt: skip
+    try:
+        keep(prepared.cache, record)
+    except UserError as error:
+        _log.warning("the schedule was not kept for later runs: %s", error)
+
+
+def _runners_up(trials: Sequence[Trial], best: Schedule) -> tuple[Trial, ...]:
+    """The fastest other schedules, each once, without the baselines, which every search measures anyway."""
+    found: dict[Schedule, tuple[float, Trial]] = {}
+    for trial in trials:
+        if isinstance(trial.result, Timing) and trial.origin not in BASELINES and trial.schedule != best:
+            found.setdefault(trial.schedule, (trial.result.median_s, trial))
+    return tuple(trial for _, trial in sorted(found.values(), key=lambda pair: pair[0])[:MOST_TRIALS])
