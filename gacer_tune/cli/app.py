@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from gacer_tune.cli import cache
 from gacer_tune.cli.bench import bench
+from gacer_tune.cli.check import check
 from gacer_tune.cli.codes import INTERRUPTED, OK, USER
 from gacer_tune.cli.inspect import inspect
 from gacer_tune.cli.output import printable
@@ -23,7 +24,7 @@ from gacer_tune.errors import UserError
 
 _CODES = (
     "Exit codes: 0 done, 1 a bug of ours (with traceback), 2 something given cannot be used (one message), "
-    "3 results or files differ from what they should be, 130 interrupted."
+    "3 a regression, or results or files differ from what they should be, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app.command("tune")(tune)
 app.command("inspect")(inspect)
 app.command("run")(run)
 app.command("bench")(bench)
+app.command("check")(check)
 app.command("verify")(verify)
 app.command("report")(report)
 app.command("trace")(trace)

@@ -1,0 +1,1 @@
+"""Two artifacts side by side: were other decisions made, and did times get worse?"""
