@@ -122,3 +122,32 @@ __device__ __forceinline__ void gt_store(T* d, const float* s) {
 #pragma unroll
   for (int i = 0; i < count; ++i) d[i] = (T)s[i];
 }
+
+// 16 bytes, both sides aligned.
+__device__ __forceinline__ void gt_read(void* d, const void* s) { *(GtBytes16*)d = *(const GtBytes16*)s; }
+
+// sums[j] += a[k] * b(k, j) for k = 0, 1, 2, 3 in this order; by_rows: b(k, j) is b[4 * k + j], else b[4 * j + k].
+template <bool by_rows>
+__device__ __forceinline__ void gt_multiply(float* sums, const float* a, const float* b) {
+#pragma unroll
+  for (int k = 0; k < 4; ++k)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) sums[j] = fmaf(a[k], b[by_rows ? 4 * k + j : 4 * j + k], sums[j]);
+}
+
+// 16 bytes of T in shared memory from float32.
+template <typename T>
+__device__ __forceinline__ void gt_put(void* shared, const float* s) {
+  GtBytes16 bytes;
+#pragma unroll
+  for (int i = 0; i < 16 / (int)sizeof(T); ++i) ((T*)&bytes)[i] = (T)s[i];
+  *(GtBytes16*)shared = bytes;
+}
+
+// Two neighbours in shared memory, aligned to 8 bytes.
+__device__ __forceinline__ void gt_put_pair(void* shared, const float* s) {
+  float2 pair;
+  pair.x = s[0];
+  pair.y = s[1];
+  *(float2*)shared = pair;
+}

@@ -64,10 +64,13 @@ class Function:
         """Address of an element by its offset."""
         return T.address_of(self.buffers[operand][at])
 
+    def element(self, operand: int, at: Expr) -> Expr:
+        """The element at an offset: float16 as float32, other types as they are."""
+        return widened(self.buffers[operand][at], self.tensors[operand].dtype)
+
     def load(self, operand: int, index: Index) -> Expr:
-        """The element at index: float16 as float32, other types as they are."""
-        tensor = self.tensors[operand]
-        return widened(self.buffers[operand][address(tensor, index)], tensor.dtype)
+        """The element at index, as `element`."""
+        return self.element(operand, address(self.tensors[operand], index))
 
     def load_run(self, operand: int, index: Index, width: int) -> list[Expr]:
         """`width` elements along the last axis, read 16 bytes at a time where they lie so."""
