@@ -1,0 +1,88 @@
+"""From a kernel function to CUDA C: TVM's passes for a function of one thread, then its code generator for CUDA."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import tirx
+
+from gacer_tune.kernels.cuda.gpu import Gpu
+
+
+def target_of(gpu: Gpu) -> Any:
+    description = {
+        "kind": "cuda",
+        "arch": gpu.arch,
+        "max_num_threads": 1024,
+        "max_shared_memory_per_block": 49152,
+        "thread_warp_size": 32,
+    }
+    return tvm.target.Target(description)
+
+
+def source_of(function: tirx.PrimFunc, gpu: Gpu) -> str:
+    """CUDA C of a kernel, without the device functions that it calls.
+
+    Its last lines are the kernel under its global symbol; dynamic shared memory is told by the line
+    `// dynamic shared memory: N bytes`, which is there if there is any.
+    """
+    target = target_of(gpu)
+    name = str(function.attrs["global_symbol"])
+    attributes = {
+        "target": target,
+        "calling_conv": tvm.ir.CallingConv.DEVICE_KERNEL_LAUNCH,
+        "tirx.is_global_func": True,
+    }
+    lowered = tvm.transform.Sequential(passes(target))(tvm.IRModule({name: function}))[name].with_attrs(attributes)
+    with _compiling(lambda _: bytearray(b"-")):
+        module = tvm.get_global_func("target.build.cuda")(tvm.IRModule({name: lowered}), target)
+    text = str(module.inspect_source()).rstrip() + "\n"
+    dynamic = dynamic_nbytes(lowered)
+    return f"// dynamic shared memory: {dynamic} bytes\n{text}" if dynamic else text
+
+
+def passes(target: Any) -> list[Any]:
+    return [
+        tirx.transform.BindTarget(target),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.VectorizeLoop(True),
+        tirx.transform.StorageRewrite(),
+        tirx.transform.UnrollLoop(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        tirx.transform.CommonSubexprElim(),
+        tirx.transform.LowerIntrin(),
+    ]
+
+
+def dynamic_nbytes(function: tirx.PrimFunc) -> int:
+    found = 0
+
+    def count(node: Any) -> None:
+        nonlocal found
+        if node.buffer.scope() == "shared.dyn":
+            kind, _, lanes = str(node.buffer.dtype).partition("x")
+            found += prod(int(n) for n in node.buffer.shape) * np.dtype(kind).itemsize * int(lanes or 1)
+
+    tvm_ffi.structural_walk(function.body, [(tirx.AllocBuffer, count)])
+    return found
+
+
+class _compiling:  # noqa: N801 - reads as a statement
+    """TVM's code generator compiles what it generates; within this, `compiler` stands for that."""
+
+    name = "tvm_callback_cuda_compile"
+
+    def __init__(self, compiler: Any) -> None:
+        self.compiler = compiler
+
+    def __enter__(self) -> None:
+        self.before = tvm.get_global_func(self.name, allow_missing=True)
+        tvm.register_global_func(self.name, self.compiler, override=True)
+
+    def __exit__(self, *_: object) -> None:
+        tvm.register_global_func(self.name, self.before, override=True)
