@@ -14,7 +14,7 @@ from gacer_tune.regression.change import Area, Change
 from gacer_tune.regression.decisions import decisions
 from gacer_tune.regression.surroundings import obstacles, surroundings
 from gacer_tune.regression.times import THRESHOLD, Row, objective_name, rows
-from gacer_tune.search.objective import Objective
+from gacer_tune.search.seeds import objective_of
 from gacer_tune.store.fingerprint import host_fingerprint
 
 Times = Literal["possible", "required", "no"]
@@ -116,7 +116,8 @@ def _timed(found: Check, before: Artifact, say: Say) -> Check:
 
     options, workload = found.options, before.workload
     named = before.manifest.get("figures", {}).get("objective", "makespan")
-    objective = Objective(workload, objective_name(str(named)))
+    lanes = before.schedules["best"].lanes
+    objective = objective_of(objective_name(str(named)), workload, before.profile, lanes)
     measured = measure(found.baseline, found.out, options.pairs, options.seed, say)
     table = rows(measured.pairs, [tenant.name for tenant in workload.tenants], objective, options.threshold)
     return replace(found, rows=table, outputs=measured.outputs, others=measured.others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from gacer_tune.errors import UserError
 from gacer_tune.search.acceptance import MIN_PAIRS, SIGNIFICANCE, p_faster
@@ -79,7 +79,7 @@ def rows(
 
 def objective_name(text: str) -> ObjectiveName:
     """Raises UserError for a name that this version does not know."""
-    names: tuple[ObjectiveName, ...] = ("makespan", "throughput", "slo")
+    names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
     for name in names:
         if text == name:
             return name
