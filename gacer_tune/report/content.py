@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol, get_args
 
 from gacer_tune.cost_model.profile import Profile
-from gacer_tune.cost_model.timeline import simulate
 from gacer_tune.errors import UserError
-from gacer_tune.ir.lower import lower
-from gacer_tune.ir.memory import place
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.ir.verify import IllegalScheduleError
 from gacer_tune.ir.workload import Workload
+from gacer_tune.report.charts import Curve, Point
+from gacer_tune.report.predicted import Predictions, predictions
 from gacer_tune.report.track import Track, simulated
 from gacer_tune.report.units import nbytes_text
 from gacer_tune.report.verdict import Figures, words
 from gacer_tune.search.objective import Objective, ObjectiveName
-from gacer_tune.search.seeds import objective_of
+from gacer_tune.search.seeds import BASELINES, alone_s, objective_of
 from gacer_tune.search.trial import Failure, Timing, Trial
-
-MOST_PREDICTIONS = 100  # each is a simulation of some milliseconds
-
-Point = tuple[float, float]
 
 
 class Artifact(Protocol):
@@ -53,15 +48,23 @@ class FailureCount:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """measured: (trial, seconds); best: the same for the best so far; predictions: (predicted, measured) seconds."""
+    """measured: (trial, seconds); best: the same for the best so far; curves: the best so far of each strategy.
+
+    predictions   by the timeline alone, and by the cost model for trials that it has not learned from
+    completions   of the tenants, in every trial that did not fail
+    slow_downs    of each tenant in the written schedule, against its time alone; empty where that is not known
+    """
 
     figures: Figures
     before: Track
     after: Track
     measured: tuple[Point, ...]
     best: tuple[Point, ...]
+    curves: tuple[Curve, ...]
     failures: tuple[FailureCount, ...]
-    predictions: tuple[Point, ...]
+    predictions: tuple[Predictions, Predictions]
+    completions: tuple[tuple[float, ...], ...]
+    slow_downs: tuple[float, ...]
     environment: tuple[tuple[str, str], ...]
 
 
@@ -71,9 +74,8 @@ def collect(artifact: Artifact, trials: Sequence[Trial]) -> Report:
     for name in (figures.baseline, "best"):
         if name not in artifact.schedules:
             raise UserError(f"schedule.json: no schedule {name!r}, it has {', '.join(artifact.schedules)}")
-    objective = objective_of(
-        _objective(figures.objective), artifact.workload, artifact.profile, artifact.schedules["best"].lanes
-    )
+    workload, lanes = artifact.workload, artifact.schedules["best"].lanes
+    objective = objective_of(_objective(figures.objective), workload, artifact.profile, lanes)
     measured = [(float(t.number), objective.of(t.result)) for t in trials if isinstance(t.result, Timing)]
     return Report(
         figures=figures,
@@ -81,8 +83,11 @@ def collect(artifact: Artifact, trials: Sequence[Trial]) -> Report:
         after=_track(f"written: {words(figures.origin)}", artifact, "best"),
         measured=tuple(measured),
         best=_best_so_far(measured),
+        curves=_curves(trials, objective),
         failures=_failures(trials),
-        predictions=_predictions(artifact, trials, objective),
+        predictions=predictions(workload, artifact.profile, trials, objective),
+        completions=tuple(t.result.tenants_s for t in trials if isinstance(t.result, Timing)),
+        slow_downs=_slow_downs(figures, alone_s(workload, artifact.profile, lanes)),
         environment=tuple(_environment(artifact.manifest)),
     )
 
@@ -118,19 +123,24 @@ def _failures(trials: Sequence[Trial]) -> tuple[FailureCount, ...]:
     return tuple(sorted(counts, key=lambda row: (-row.count, row.kind)))
 
 
-def _predictions(artifact: Artifact, trials: Sequence[Trial], objective: Objective) -> tuple[Point, ...]:
-    """What the timeline alone says of some of the trials, evenly chosen, against what was measured."""
-    good = [(trial.schedule, trial.result) for trial in trials if isinstance(trial.result, Timing)]
-    step = -(-len(good) // MOST_PREDICTIONS) or 1
-    memory, found = place(artifact.workload), []
-    for schedule, timing in good[::step]:
-        try:
-            plan = lower(artifact.workload, schedule, memory)
-        except IllegalScheduleError:
-            continue  # of an earlier run with other variants, kept in the log
-        timeline = simulate(artifact.workload, plan, artifact.profile)
-        found.append((objective.value(timeline.makespan_s, timeline.tenants_s), objective.of(timing)))
+def _curves(trials: Sequence[Trial], objective: Objective) -> tuple[Curve, ...]:
+    """Of each strategy, in order of its first trial: it starts from the best baseline and counts its own trials."""
+    good = [(trial.origin, objective.of(trial.result)) for trial in trials if isinstance(trial.result, Timing)]
+    start = min((value for origin, value in good if origin in BASELINES), default=inf)
+    found = []
+    for name in dict.fromkeys(trial.origin for trial in trials if trial.origin not in BASELINES):
+        own = [value for origin, value in good if origin == name]
+        points = [(0.0, start)] if start < inf else []
+        points += [(float(number), value) for number, value in enumerate(own, start=1)]
+        found.append(Curve(words(name), _best_so_far(points), len(own)))
     return tuple(found)
+
+
+def _slow_downs(figures: Figures, alone: Sequence[float]) -> tuple[float, ...]:
+    rows = figures.rows[:-1]
+    if len(rows) != len(alone) or not all(alone):
+        return ()
+    return tuple(row.tuned_s / seconds for row, seconds in zip(rows, alone, strict=True))
 
 
 def _environment(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

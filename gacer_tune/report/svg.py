@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 COLOURS = 8  # the page defines --t0 to --t7
@@ -34,8 +35,21 @@ def line(start: tuple[float, float], end: tuple[float, float], css: str) -> str:
     return f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" class="{css}"/>'
 
 
+def polyline(corners: Sequence[tuple[float, float]], css: str, tip: str = "", more: str = "") -> str:
+    """A line through all corners; `more`: further attributes, escaped already."""
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+    rest = " ".join(filter(None, (f'data-tip="{escape(tip)}"' if tip else "", more)))
+    return f'<polyline points="{points}" class="{css}"{" " + rest if rest else ""}/>'
+
+
 def dot(at: tuple[float, float], css: str, tip: str) -> str:
     return f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3.5" class="{css}" data-tip="{escape(tip)}"/>'
+
+
+def diamond(at: tuple[float, float], css: str, tip: str) -> str:
+    x, y = at
+    corners = f"{x:.1f},{y - 6:.1f} {x + 6:.1f},{y:.1f} {x:.1f},{y + 6:.1f} {x - 6:.1f},{y:.1f}"
+    return f'<polygon points="{corners}" class="{css}" data-tip="{escape(tip)}"/>'
 
 
 def ticks(top: float, most: int = 6) -> list[float]:

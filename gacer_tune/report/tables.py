@@ -8,19 +8,40 @@ from html import escape
 from gacer_tune.report import svg
 from gacer_tune.report.content import FailureCount
 from gacer_tune.report.units import seconds_text
-from gacer_tune.report.verdict import Gain
+from gacer_tune.report.verdict import Choice, Gain
 
 
-def gains(rows: Sequence[Gain]) -> str:
-    """Completion times of each tenant and of all together."""
-    heads = ("", "sequential", "one lane per tenant", "tuned", "gain")
+def gains(rows: Sequence[Gain], slow_downs: Sequence[float] = ()) -> str:
+    """Completion times of each tenant and of all together; slow_downs: of each tenant, against running alone."""
+    heads = (
+        "", "sequential", "one lane per tenant", "breadth first", "tuned", "tuned, 95 %", "gain", "against alone",
+    )  # fmt: skip
     cells = []
     for number, row in enumerate(rows):
         together = number == len(rows) - 1
         swatch = "" if together else _swatch(number)
-        times = (seconds_text(s) for s in (row.sequential_s, row.lane_per_tenant_s, row.tuned_s))
-        cells.append([f"{swatch}{escape(row.name)}", *map(escape, times), f"{row.gain:.2f}x"])
+        times = (row.sequential_s, row.lane_per_tenant_s, row.breadth_first_s, row.tuned_s, row.tuned_p95_s)
+        slow_down = f"{slow_downs[number]:.2f}x" if number < len(slow_downs) else ""
+        cells.append([f"{swatch}{escape(row.name)}", *map(_measured, times), f"{row.gain:.2f}x", slow_down])
     return _table(heads, cells, "numbers")
+
+
+def choices(tenants: Sequence[str], rows: Sequence[Choice]) -> str:
+    """The Pareto front: in each column the least time is marked."""
+    columns = [(*row.tenants_s, row.together_s) for row in rows]
+    least = [min(column) for column in zip(*columns, strict=True)]
+    cells = [
+        [
+            escape(row.name),
+            *(f"<b>{_measured(s)}</b>" if s == m else _measured(s) for s, m in zip(times, least, strict=True)),
+        ]
+        for row, times in zip(rows, columns, strict=True)
+    ]
+    return _table(("schedule", *tenants, "together"), cells, "numbers plain")
+
+
+def _measured(seconds: float) -> str:
+    return escape(seconds_text(seconds)) if seconds > 0 else "-"
 
 
 def failures(rows: Sequence[FailureCount]) -> str:
@@ -32,13 +53,15 @@ def environment(rows: Sequence[tuple[str, str]]) -> str:
     return _table((), [[escape(key), escape(value)] for key, value in rows], "facts")
 
 
-def legend(tenants: Sequence[str]) -> str:
-    items = "".join(f"<li>{_swatch(number)}{escape(name)}</li>" for number, name in enumerate(tenants))
+def legend(names: Sequence[str], letters: bool = True) -> str:
+    """Names with their colours; letters: also with what stands for a tenant in the lanes."""
+    items = "".join(f"<li>{_swatch(number, letters)}{escape(name)}</li>" for number, name in enumerate(names))
     return f'<ul class="legend">{items}</ul>'
 
 
-def _swatch(tenant: int) -> str:
-    return f'<span class="swatch" style="background:{svg.colour(tenant)}">{svg.letter(tenant)}</span>'
+def _swatch(number: int, letters: bool = True) -> str:
+    text = svg.letter(number) if letters else "&nbsp;"
+    return f'<span class="swatch" style="background:{svg.colour(number)}">{text}</span>'
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], css: str = "") -> str:

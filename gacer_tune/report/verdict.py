@@ -12,17 +12,29 @@ from gacer_tune.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Seconds until a tenant, or in the last row all of them together, is done."""
+    """Seconds until a tenant, or in the last row all of them together, is done; 0 for what was not measured."""
 
     name: str
     sequential_s: float
     lane_per_tenant_s: float
     tuned_s: float
+    breadth_first_s: float = 0.0
+    tuned_p95_s: float = 0.0
 
     @property
     def gain(self) -> float:
-        """The better one of the two others over the tuned one; 1 for a tenant that takes no time."""
-        return min(self.sequential_s, self.lane_per_tenant_s) / self.tuned_s if self.tuned_s > 0 else 1.0
+        """The best one of the others over the tuned one; 1 for a tenant that takes no time."""
+        others = [self.sequential_s, self.lane_per_tenant_s, *filter(None, (self.breadth_first_s,))]
+        return min(others) / self.tuned_s if self.tuned_s > 0 else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A schedule of the artifact that nothing beats for every tenant: its name, and when tenants and all are done."""
+
+    name: str
+    tenants_s: tuple[float, ...]
+    together_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,8 @@ class Figures:
     seconds_spent: float
     objective: str
     rows: tuple[Gain, ...]
+    front: tuple[Choice, ...] = ()
+    stopped: str = ""
 
     @staticmethod
     def from_manifest(manifest: Mapping[str, Any]) -> Figures:
@@ -53,6 +67,7 @@ class Figures:
                 _number(data["p_value"]), bool(data["accepted"]), str(data["origin"]), int(data["trials"]),
                 int(data["failed_trials"]), str(data["strategy"]), _number(data["seconds_spent"]),
                 str(data.get("objective", "makespan")), tuple(_gain(row) for row in data["rows"]),
+                tuple(_choice(row) for row in data.get("front", ())), str(data.get("stopped", "")),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -74,7 +89,12 @@ def words(name: str) -> str:
 
 def _gain(row: Mapping[str, Any]) -> Gain:
     times = (_number(row[key]) for key in ("sequential_s", "lane_per_tenant_s", "tuned_s"))
-    return Gain(str(row["name"]), *times)
+    later = (_number(row.get(key, 0.0)) for key in ("breadth_first_s", "tuned_p95_s"))
+    return Gain(str(row["name"]), *times, *later)
+
+
+def _choice(row: Mapping[str, Any]) -> Choice:
+    return Choice(str(row["name"]), tuple(_number(s) for s in row["tenants_s"]), _number(row["together_s"]))
 
 
 def _number(value: Any) -> float:

@@ -117,7 +117,7 @@ def test_json_is_the_last_line_and_alone_on_stdout(cli: Cli, models: Path, tunin
         "artifact": "out", "accepted": True, "baseline": "lane_per_tenant", "baseline_s": 0.0185, "best_s": 0.015,
         "failed_trials": 2, "files": ["out/module.so", "out/manifest.json"], "interrupted": False, "origin": "evolve",
         "p_value": 0.001, "seconds_spent": 125.0, "speedup": 1.234, "strategy": "evolve", "trials": 41,
-        "trials_per_minute": 19.7,
+        "trials_per_minute": 19.7, "stopped": "the time is used up",
         "rows": [
             {"name": "det", "sequential_s": 0.01, "lane_per_tenant_s": 0.012, "tuned_s": 0.008},
             {"name": "together", "sequential_s": 0.021, "lane_per_tenant_s": 0.0185, "tuned_s": 0.015},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from gacer_tune.cost_model.timeline import simulate
 from gacer_tune.errors import UserError
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import random_schedule
-from gacer_tune.report.content import MOST_PREDICTIONS, FailureCount, collect
+from gacer_tune.report.charts import Curve
+from gacer_tune.report.content import FailureCount, collect
+from gacer_tune.report.predicted import MOST, Predictions
 from gacer_tune.report.track import recorded, simulated
 from gacer_tune.report.trials import read_trials
-from gacer_tune.report.verdict import Figures, Gain, verdict
+from gacer_tune.report.verdict import Choice, Figures, Gain, verdict
+from gacer_tune.search.seeds import alone_s
 from gacer_tune.search.trial import Timing, Trial
 from tests.report.support import NASTY, artifact, report, trials
 from tests.support.workloads import quick, random_profile, random_workload, randoms
@@ -28,8 +32,10 @@ def test_a_report_gathers_everything() -> None:
     assert found.measured == ((0, 0.018), (2, 0.020), (3, 0.016), (6, 0.017))
     assert found.best == ((0, 0.018), (3, 0.016))
     assert found.failures == (FailureCount("timeout", 2, f"slow {NASTY}"), FailureCount("crash", 1, "signal 11"))
-    assert len(found.predictions) == 4
-    assert [measured for _, measured in found.predictions] == [0.018, 0.020, 0.016, 0.017]
+    assert [measured for _, measured in found.predictions[0].points] == [0.018, 0.020, 0.016, 0.017]
+    assert [measured for _, measured in found.predictions[1].points] == [0.020, 0.017], "every second one is held out"
+    assert found.curves == (Curve("evolve", ((0, 0.018), (2, 0.016)), 3),)
+    assert found.completions == ((0.01, 0.018), (0.01, 0.02), (0.01, 0.016), (0.01, 0.017))
     assert found.environment == (
         ("target", "cpu"), ("isa", "avx2"), ("cpu", "A CPU"), ("caches", "L2 1.05 MB"), ("memory", "8.00 GB"),
         ("packages", "tvm 1"),
@@ -41,22 +47,67 @@ def test_a_report_gathers_everything() -> None:
 def test_predictions_are_few_and_skip_what_does_not_fit() -> None:
     made = artifact()
     schedule = made.schedules["sequential"]
-    many = [Trial(schedule, Timing((0.01,), (0.01, 0.01)), "evolve", n) for n in range(5 * MOST_PREDICTIONS + 1)]
-    assert 0 < len(collect(made, many).predictions) <= MOST_PREDICTIONS
+    many = [Trial(schedule, Timing((0.01,), (0.01, 0.01)), "evolve", n) for n in range(5 * MOST + 1)]
+    assert 0 < len(collect(made, many).predictions[0].points) <= MOST
     other = random_schedule(random_workload(random.Random(1)), 1, random.Random(1))
-    assert collect(made, [Trial(other, Timing((0.01,), (0.01,)), "evolve", 0)]).predictions == ()
+    strange = collect(made, [Trial(other, Timing((0.01,), (0.01,)), "evolve", 0)])
+    assert strange.predictions == (Predictions(), Predictions())
+
+
+def test_the_cost_model_is_judged_by_what_it_has_not_seen() -> None:
+    """Times that the timeline orders the wrong way round, but that can be learned."""
+    made, rng = artifact(), random.Random(5)
+    drawn = list(dict.fromkeys(random_schedule(made.workload, 2, rng) for _ in range(120)))
+    simulated_s = [simulate(made.workload, lower(made.workload, s), made.profile).makespan_s for s in drawn]
+    log = [
+        Trial(s, Timing((1e-4 / seconds,), (1e-5, 1e-4 / seconds)), "random", n)
+        for n, (s, seconds) in enumerate(zip(drawn, simulated_s, strict=True))
+    ]
+    timeline, learned = collect(made, log).predictions
+    assert timeline.accuracy < 0.1
+    assert learned.accuracy > 0.6
+    assert len(timeline.points) == len(drawn) and len(learned.points) == len(drawn) // 2
+
+
+def test_strategies_in_one_journal_are_told_apart() -> None:
+    made = artifact()
+    log = [
+        *trials(made.workload),
+        *(replace(t, origin="evolve_spatial_only", number=t.number + 7) for t in trials(made.workload)[1:4]),
+    ]
+    curves = collect(made, log).curves
+    assert [(c.name, c.trials) for c in curves] == [("evolve", 3), ("evolve spatial only", 2)]
+    assert curves[1].best == ((0, 0.018), (2, 0.016)), "from the best baseline, by its own trials"
+
+
+def test_slow_downs_are_against_the_time_alone() -> None:
+    made = artifact()
+    alone = alone_s(made.workload, made.profile, 2)
+    assert collect(made, []).slow_downs == pytest.approx(tuple(0.015 / seconds for seconds in alone))
+    assert (
+        collect(artifact(rows=[{"name": "x", "sequential_s": 1, "lane_per_tenant_s": 1, "tuned_s": 1}]), []).slow_downs
+        == ()
+    )
+
+
+def test_choices_and_the_end_of_the_search_come_from_the_manifest() -> None:
+    front = [{"name": "front0", "tenants_s": [0.01, 0.02], "together_s": 0.02}]
+    figures = Figures.from_manifest(artifact(front=front, stopped="enough").manifest)
+    assert (figures.front, figures.stopped) == ((Choice("front0", (0.01, 0.02), 0.02),), "enough")
+    assert (Figures.from_manifest(artifact().manifest).front, figures.rows[0].breadth_first_s) == ((), 0.0)
 
 
 def test_without_trials_there_is_still_a_report() -> None:
     found = collect(artifact(), [])
-    assert (found.measured, found.best, found.failures, found.predictions) == ((), (), (), ())
+    assert (found.measured, found.best, found.curves, found.failures) == ((), (), (), ())
+    assert found.predictions == (Predictions(), Predictions())
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"baseline": "other"}, "schedule.json: no schedule 'other', it has sequential, best"),
-        ({"objective": "beauty"}, "manifest.json: objective 'beauty', allowed: makespan, throughput, slo"),
+        ({"objective": "beauty"}, "manifest.json: objective 'beauty', allowed: makespan, throughput, slo, fairness"),
         ({"speedup": "fast"}, "manifest.json: no figures of a tuning run: could not convert string to float: 'fast'"),
         ({"p_value": float("nan")}, "manifest.json: no figures of a tuning run: nan is no finite number"),
         ({"rows": [{}]}, "manifest.json: no figures of a tuning run: 'name' is missing"),
@@ -80,6 +131,7 @@ def test_a_gain_is_over_the_better_one() -> None:
     assert Gain("a", 0.03, 0.02, 0.01).gain == pytest.approx(2.0)
     assert Gain("a", 0.01, 0.02, 0.02).gain == pytest.approx(0.5)
     assert Gain("a", 0.0, 0.0, 0.0).gain == 1.0
+    assert Gain("a", 0.03, 0.02, 0.01, breadth_first_s=0.015).gain == pytest.approx(1.5)
 
 
 @given(randoms())

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from gacer_tune.report import svg
 from gacer_tune.report.html import report_html
-from gacer_tune.report.timeline_svg import WIDTH, lanes_svg
+from gacer_tune.report.timeline_svg import WIDTH, lanes_html, lanes_svg
 from gacer_tune.report.track import Span, Track
 from gacer_tune.report.units import clock_text, nbytes_text, number_text, seconds_text, tick_text
 from tests.report.support import NASTY, report
 
-_VOID = {"meta", "rect", "line", "circle", "polyline"}
+_VOID = {"meta", "rect", "line", "circle", "polyline", "polygon"}
 
 
 class _Page(HTMLParser):
@@ -75,6 +75,7 @@ def test_the_gain_leads(page: _Page) -> None:
     text = " ".join(page.words)
     assert "1.20x faster than the best baseline (sequential), p = 0.001" in text
     assert "18.0 ms before, 15.0 ms after. 6 trials, 2 of them failed, in 1 min 01 s" in text
+    assert "The search ended" not in text
     assert text.index("1.20x") < text.index("Tenants") < text.index("Lanes") < text.index("Search")
 
 
@@ -103,6 +104,42 @@ def test_slices_lie_where_they_ran() -> None:
     assert left + 4 * width <= WIDTH  # the scale ends at 2 s
     assert float(str(slices[1]["y"])) > float(str(slices[0]["y"]))
     assert slices[1]["data-tip"] == "gemm, kernel 3\ntenant b, lane 1\n500 ms, from 500 ms\nlane idle for 500 ms before"
+
+
+def test_what_is_shown_only_when_zoomed_is_there_and_hidden() -> None:
+    """1000 slices on one lane: too narrow for letters at first, wide enough for them later."""
+    spans = tuple(Span(0, 0, "op", 0, n * 1e-3, (n + 1) * 1e-3, 0.0) for n in range(1000))
+    made = _Page(lanes_html(Track("t", ("a",), 1, spans), 1.0))
+    letters = [attributes for tag, attributes in made.tags if tag == "text" and "letter" in str(attributes["class"])]
+    assert len(letters) == 1000
+    assert {str(attributes["class"]) for attributes in letters} == {"letter hidden"}
+    assert all(float(str(attributes["data-w"])) == pytest.approx(1.0, abs=0.05) for attributes in letters)
+    ticks = [str(attributes["class"]) for tag, attributes in made.tags if tag == "line"]
+    assert 4 <= ticks.count("grid") <= 9
+    assert ticks.count("grid fine") >= 3 * ticks.count("grid")
+    assert "lane 0" in made.words and "100% busy" in made.words
+
+
+def test_the_page_zooms_both_tracks(page: _Page) -> None:
+    """Every part of the page that the script looks for is there."""
+    script = next(words for words in page.words if "querySelectorAll" in words)
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert set(re.findall(r'getElementById\("(\w+)"\)', script)) <= ids
+    classes = " ".join(str(attributes.get("class")) for _, attributes in page.tags).split()
+    assert classes.count("frame") == 2 and "letter" in classes
+    assert [a["data-zoom"] for _, a in page.tags if "data-zoom" in a] == ["0.5", "2", "0"]
+
+
+def test_choices_are_offered_where_there_are_any(page: _Page) -> None:
+    front = [
+        {"name": "best", "tenants_s": [0.01, 0.02], "together_s": 0.02},
+        {"name": "front0", "tenants_s": [0.02, 0.01], "together_s": 0.02},
+    ]
+    text = report_html(report(front=front, stopped="enough & done"))
+    assert _Page(text).open == []
+    assert "--schedule front0" in text and "The search ended: enough &amp; done." in text
+    assert text.count("<b>10.0 ms</b>") == 2 and "<td><b>20.0 ms</b></td>" in text
+    assert "Choices" not in "".join(page.words)
 
 
 def test_tips_tell_variant_slice_and_waits(page: _Page) -> None:

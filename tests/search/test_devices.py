@@ -67,7 +67,7 @@ class TestEveryDevice:
 def test_without_noise_a_simulated_run_takes_its_simulated_time() -> None:
     timing = SimulatedDevice(PAIR, PROFILE, 2).measure(GOOD, 3)
     timeline = simulate(PAIR, lower(PAIR, GOOD), PROFILE)
-    assert timing == Timing((timeline.makespan_s,) * 3, timeline.tenants_s)
+    assert timing == Timing.of_runs((timeline.makespan_s,) * 3, (timeline.tenants_s,) * 3)
 
 
 def test_contention_slows_what_runs_beside_others() -> None:
