@@ -33,6 +33,13 @@ class Options:
     ] = None
     outputs: Annotated[Path | None, Option(metavar="FILE.npz", help="Where to save outputs, TENANT/OUTPUT.")] = None
     seed: Annotated[int, Option(min=0, metavar="N", help="Of random inputs.")] = 0
+    schedule: Annotated[
+        str,
+        Option(
+            metavar="NAME",
+            help="Which of the artifact's schedules: best, a baseline, or one of the choices front0, ...",
+        ),
+    ] = "best"
     compare: Annotated[
         str | None,
         Option(metavar="onnxruntime", help="Compare the outputs with this one's; exit code 3 if they differ."),
@@ -57,9 +64,12 @@ def run(options: Options) -> None:
     module = load(options.folder)
     ports = {tenant: module.inputs(tenant) for tenant in module.tenants}
     inputs = read_arrays(options.inputs, ports) if options.inputs else samples(module, options.seed)
-    module.run(inputs)  # the first run starts the threads
+    if options.schedule.startswith("alone/") or options.schedule not in module.artifact.schedules:
+        known = [name for name in module.artifact.schedules if not name.startswith("alone/")]
+        raise UserError(f"--schedule: {options.schedule!r} was given, allowed: {', '.join(known)}")
+    module.run(inputs, options.schedule)  # the first run starts the threads
     began = perf_counter()
-    outputs = module.run(inputs)
+    outputs = module.run(inputs, options.schedule)
     seconds = perf_counter() - began
     output = Output(options.json)
     done = tenants_done(module)

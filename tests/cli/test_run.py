@@ -31,6 +31,15 @@ def test_a_run_shows_outputs_and_times(cli: Cli, artifact: Path, module: FakeMod
     assert "one run, with copying inputs and outputs: " in said.err
 
 
+def test_another_schedule_of_the_artifact_can_be_run(cli: Cli, artifact: Path, module: FakeModule) -> None:
+    assert cli("run", artifact, "--schedule", "lane_per_tenant").code == 0
+    assert module.ran == ["lane_per_tenant"] * 2
+    for name in ("front7", "alone/det"):
+        refused = cli("run", artifact, "--schedule", name)
+        assert refused.code == 2
+        assert refused.err == (f"error: --schedule: '{name}' was given, allowed: best, sequential, lane_per_tenant\n")
+
+
 def test_inputs_and_outputs_are_files(cli: Cli, artifact: Path, module: FakeModule, tmp_path: Path) -> None:
     given, out = tmp_path / "in.npz", tmp_path / "out.npz"
     write_arrays(given, {name: {"x": np.full(16, 3, np.float32)} for name in module.tenants})
