@@ -12,6 +12,7 @@ import yaml
 
 from gacer_tune import artifact
 from gacer_tune.cli.given import read_settings
+from tests.support.commands import parsed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -42,7 +43,7 @@ def test_make_tune_builds_two_models_and_tunes_them() -> None:
 
 
 def test_commands_exist() -> None:
-    for name in ("tune", "inspect", "run", "verify", "report", "trace", "cache"):
+    for name in ("tune", "inspect", "run", "verify", "report", "trace", "check", "cache"):
         assert f"`{name}`" in README or f"gacer-tune {name}" in README
         done = subprocess.run(
             [sys.executable, "-m", "gacer_tune", name, "--help"], capture_output=True, text=True, check=False
@@ -67,6 +68,13 @@ def test_the_workload_file_is_valid(tmp_path: Path) -> None:
     settings = read_settings([], config=path)
     assert [tenant.name for tenant in settings.tenants] == ["detect", "classify"]
     assert settings.tenants[1].batch == 4 and settings.budget_s == 120
+
+
+def test_the_commands_of_the_ci_section_parse() -> None:
+    section = README.partition("## In CI\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\$ (gacer-tune .+)$", section, re.MULTILINE)
+    assert [parsed(line)[0] for line in lines] == ["check", "check", "cache export", "cache import"]
+    assert (ROOT / "docs" / "ci.md").is_file() and "(docs/ci.md)" in section
 
 
 def test_the_python_example_compiles_and_names_what_exists() -> None:
