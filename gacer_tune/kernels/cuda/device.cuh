@@ -44,7 +44,7 @@ __device__ __forceinline__ void gt_ldmatrix_trans(unsigned* d, const void* row) 
 // a[0]: (g, 2t), (g, 2t + 1); a[1]: row g + 8; a[2]: column + 8; a[3]: both. b[0]: (2t, g), (2t + 1, g); b[1]: row + 8.
 // c[0], c[1]: (g, 2t), (g, 2t + 1); c[2], c[3]: row g + 8.
 __device__ __forceinline__ void gt_mma_f16(float* c, const unsigned* a, const unsigned* b) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                "{%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -53,7 +53,7 @@ __device__ __forceinline__ void gt_mma_f16(float* c, const unsigned* a, const un
 // c (16x8, float32) += a (16x8, tf32) b (8x8, tf32): a[0]: (g, t); a[1]: row g + 8; a[2]: column t + 4; a[3]: both.
 // b[0]: (t, g); b[1]: row t + 4. c as above.
 __device__ __forceinline__ void gt_mma_tf32(float* c, const unsigned* a, const unsigned* b) {
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                "{%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -75,13 +75,9 @@ struct alignas(16) GtBytes16 {
 
 __device__ __forceinline__ bool gt_aligned(const void* pointer) { return ((size_t)pointer & 15) == 0; }
 
-// gt_copy_async from a place that may not be aligned, then element by element and at once. T is 2 or 4 bytes.
+// What gt_copy_async does, from a place that may not be aligned: element by element, and at once. T is 2 or 4 bytes.
 template <typename T>
-__device__ __forceinline__ void gt_copy(void* shared, const T* global, bool keep, bool aligned) {
-  if (aligned) {
-    gt_copy_async(shared, global, keep);
-    return;
-  }
+__device__ __forceinline__ void gt_copy(void* shared, const T* global, bool keep) {
 #pragma unroll 1
   for (int i = 0; i < 16 / (int)sizeof(T); ++i) ((T*)shared)[i] = keep ? global[i] : T(0.0f);
 }

@@ -42,6 +42,8 @@ class Matrix:
     The right operand is taken along its columns or along the reduction, as its elements lie.
     """
 
+    aligned = False
+
     def __init__(
         self, function: Function, operand: int, batch: Sequence[Expr], axes: tuple[int, int], block: tuple[int, Gpu]
     ) -> None:

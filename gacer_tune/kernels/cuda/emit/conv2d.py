@@ -40,6 +40,7 @@ class Pixels:
     """Element (pixel, k) is what tap and channel k of the window over an output pixel see, 0 outside the image."""
 
     operand = 0
+    aligned = False
 
     def __init__(self, spec: Conv2d, tile: ProductTile, gpu: Gpu, group: Expr) -> None:
         self.spec, self.product = spec, product_of(spec)
@@ -88,7 +89,7 @@ class Weights:
     """Packed weights of a group: 32 columns of all k lie together."""
 
     operand = 1
-    whole = True
+    whole = aligned = True
 
     def __init__(self, spec: Conv2d, tile: ProductTile, gpu: Gpu, group: Expr) -> None:
         self.k, self.pack = product_of(spec).k, gpu.pack

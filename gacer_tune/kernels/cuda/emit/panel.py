@@ -23,12 +23,13 @@ WORDS = LINE // 4
 class Reader(Protocol):
     """Where the elements (other, k) of an operand lie; other: a row of the left operand, a column of the right one.
 
-    whole: chunks of 16 bytes are neighbours, and aligned if the operand is. Both methods give values worth keeping:
-    `line` those that depend on `other`, `step` those that depend on k.
+    whole: chunks of 16 bytes are neighbours, and aligned if the operand is. aligned: it always is. Two methods give
+    values worth keeping: `line` those that depend on `other`, `step` those that depend on k.
     """
 
     operand: int
     whole: bool
+    aligned: bool
 
     def line(self, other: Expr) -> list[Expr]: ...
 
@@ -100,34 +101,42 @@ class Panel:
             self._fill(memory, stage, step)
 
     def _fill(self, memory: Any, stage: Expr, step: Expr) -> None:
-        start, vector = step * depth(self.gpu), self.gpu.vector
-        if self.layout.along == "n":
-            for turn in range(self.turns):
-                k = start + tirx.truncmod(self.line(turn), depth(self.gpu))
-                self._row(memory, stage, turn, self.reader.step(k))
-        elif self.reader.whole:
-            at = kept(self.reader.step(start + self.chunk * vector))
-            for turn in range(self.turns):
-                self._copy(memory, stage, turn, at)
+        if not self.reader.whole:
+            self._gather(memory, stage, step)
+        elif self.reader.aligned:
+            self._copy(memory, stage, step, "gt_copy_async")
         else:
+            with T.If(T.call_pure_extern("bool", "gt_aligned", self.function.pointer(self.reader.operand))):
+                with T.Then():
+                    self._copy(memory, stage, step, "gt_copy_async")
+                with T.Else():
+                    self._copy(memory, stage, step, "gt_copy")
+
+    def _copy(self, memory: Any, stage: Expr, step: Expr, name: str) -> None:
+        """Chunks as they are."""
+        start = step * depth(self.gpu)
+        at = kept(self.reader.step(start + self.chunk * self.gpu.vector)) if self.layout.along == "k" else []
+        for turn in range(self.turns):
+            if self.layout.along == "n":
+                at = self.reader.step(start + tirx.truncmod(self.line(turn), depth(self.gpu)))
+            offset, conditions = self.reader.at(self.kept[turn], at)
+            to = T.address_of(memory[stage + self.layout.word(self.line(turn), self.chunk)])
+            call(name, to, self.function.pointer(self.reader.operand, offset), all_of(conditions))
+
+    def _gather(self, memory: Any, stage: Expr, step: Expr) -> None:
+        """Chunks element by element."""
+        start, vector = step * depth(self.gpu), self.gpu.vector
+        if self.layout.along == "k":
             ats = [kept(self.reader.step(start + self.chunk * vector + i)) for i in range(vector)]
             for turn in range(self.turns):
-                self._gather(memory, stage, turn, [self.reader.at(self.kept[turn], at) for at in ats])
-
-    def _row(self, memory: Any, stage: Expr, turn: int, at: list[Expr]) -> None:
-        if self.reader.whole:
-            self._copy(memory, stage, turn, at)
+                self._put(memory, stage, turn, [self.reader.at(self.kept[turn], at) for at in ats])
             return
-        lines = [self.reader.line(self.other(turn) + i) for i in range(self.gpu.vector)]
-        self._gather(memory, stage, turn, [self.reader.at(line, at) for line in lines])
+        for turn in range(self.turns):
+            row = self.reader.step(start + tirx.truncmod(self.line(turn), depth(self.gpu)))
+            lines = [self.reader.line(self.other(turn) + i) for i in range(vector)]
+            self._put(memory, stage, turn, [self.reader.at(line, row) for line in lines])
 
-    def _copy(self, memory: Any, stage: Expr, turn: int, at: list[Expr]) -> None:
-        offset, conditions = self.reader.at(self.kept[turn], at)
-        aligned = T.call_pure_extern("bool", "gt_aligned", self.function.pointer(self.reader.operand))
-        to = T.address_of(memory[stage + self.layout.word(self.line(turn), self.chunk)])
-        call("gt_copy", to, self.function.pointer(self.reader.operand, offset), all_of(conditions), aligned)
-
-    def _gather(self, memory: Any, stage: Expr, turn: int, places: list[tuple[Expr, list[Expr]]]) -> None:
+    def _put(self, memory: Any, stage: Expr, turn: int, places: list[tuple[Expr, list[Expr]]]) -> None:
         run = local(self.gpu.vector)
         zero = tirx.const(0.0, "float32")
         for i, (offset, conditions) in enumerate(places):
