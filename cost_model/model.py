@@ -1,7 +1,8 @@
 """The learned part of the cost model: XGBoost on log(measured / simulated).
 
 The timeline is the prior, the regression its correction: with few samples the trees say little and the timeline
-stands. Three models on bootstrap samples tell how sure they are. Failures have no time, so they are no samples.
+stands. Where earlier searches have left a model, the trees correct what that one predicts. Members on bootstrap samples
+tell how sure they are. Failures have no time, so they are no samples.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import xgboost
 from gacer_tune.cost_model.features import FEATURES_VERSION, NAMES, Vector
 from gacer_tune.ir.workload import canonical
 
-FORMAT = 1
+FORMAT = 2
 MIN_SAMPLES = 16
 _TREES = 60
 _MEMBERS = 3
@@ -42,11 +43,16 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measured plan: its features and the seconds that were simulated and measured, both above 0."""
+    """One measured plan: its features and the seconds that were simulated and measured, both above 0.
+
+    group: the workload it belongs to. Only plans of one group are ever compared, so what all of them have in common is
+    no matter of the trees.
+    """
 
     features: Vector
     simulated_s: float
     measured_s: float
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +69,32 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """A fitted ensemble, or none before there are MIN_SAMPLES samples: then the timeline alone answers."""
+    """A fitted ensemble, or none before there are MIN_SAMPLES samples: then the timeline alone answers.
+
+    `members` correct what `prior`, the members of an earlier model, predict.
+    """
 
     members: tuple[Any, ...] = ()
     samples: int = 0
+    prior: tuple[Any, ...] = ()
 
     def predict(self, matrix: Matrix) -> Prediction:
         """Predictions for plans whose features are the rows of `matrix`, shape (plans, len(NAMES))."""
-        if not self.members or not len(matrix):
+        if not len(matrix) or not (self.members or self.prior):
             return Prediction(np.zeros(len(matrix)), np.zeros(len(matrix)))
         data = xgboost.DMatrix(matrix, nthread=1)
-        answers = np.stack([member.predict(data) for member in self.members]).astype(np.float64)
-        return Prediction(answers.mean(axis=0), answers.std(axis=0))
+        parts = [_answers(members, data) for members in (self.prior, self.members) if members]
+        spread: Vector = np.sqrt(sum(part.var(axis=0) for part in parts))
+        return Prediction(sum((part.mean(axis=0) for part in parts), np.zeros(len(matrix))), spread)
 
     def to_bytes(self) -> bytes:
         """One line of JSON (format, version of the features, sizes, sha256), then the members as UBJSON."""
-        blobs = [bytes(member.save_raw("ubj")) for member in self.members]
+        blobs = [bytes(member.save_raw("ubj")) for member in (*self.members, *self.prior)]
         header = {
             "format": FORMAT,
             "features": FEATURES_VERSION,
             "samples": self.samples,
+            "members": len(self.members),
             "sizes": [len(blob) for blob in blobs],
             "sha256": hashlib.sha256(b"".join(blobs)).hexdigest(),
         }
@@ -105,26 +117,55 @@ class CostModel:
             member.load_model(bytearray(data[end : end + size]))
             members.append(member)
             end += size
-        return CostModel(tuple(members), int(header["samples"]))
+        count = int(header["members"])
+        return CostModel(tuple(members[:count]), int(header["samples"]), tuple(members[count:]))
 
 
-def fit(samples: Sequence[Sample], seed: int = 0) -> CostModel:
-    """The model of some samples; equal samples and seeds give equal models. Takes one thread."""
+def fit(samples: Sequence[Sample], seed: int = 0, prior: CostModel | None = None) -> CostModel:
+    """The model of some samples; equal samples and seeds give equal models. Takes one thread.
+
+    With a `prior`, which must have none of its own, the new members learn what it gets wrong.
+    """
+    before = prior.members if prior else ()
     if len(samples) < MIN_SAMPLES:
-        return CostModel()
+        return CostModel((), 0, before)
     matrix = np.stack([sample.features for sample in samples])
     target = np.log([sample.measured_s / sample.simulated_s for sample in samples])
     if matrix.shape[1] != len(NAMES):
         raise ValueError(f"features: {matrix.shape[1]} a sample, version {FEATURES_VERSION} has {len(NAMES)}")
+    if before:
+        target -= _answers(before, xgboost.DMatrix(matrix, nthread=1)).mean(axis=0)
+    target, weights = _comparable(samples, target)
     rng = np.random.default_rng(seed)
     data = xgboost.QuantileDMatrix(matrix, label=target, max_bin=_PARAMETERS["max_bin"], nthread=1)
     parameters = {**_PARAMETERS, "base_score": float(np.median(target))}
     members = []
     for number in range(_MEMBERS):
-        drawn = rng.integers(len(samples), size=len(samples))
-        data.set_weight(np.bincount(drawn, minlength=len(samples)).astype(np.float64))
+        drawn = np.bincount(rng.integers(len(samples), size=len(samples)), minlength=len(samples))
+        data.set_weight(drawn * weights)
         members.append(xgboost.train({**parameters, "seed": seed + number}, data, num_boost_round=_TREES))
-    return CostModel(tuple(members), len(samples))
+    return CostModel(tuple(members), len(samples), before)
+
+
+def _comparable(samples: Sequence[Sample], target: Vector) -> tuple[Vector, Vector]:
+    """Targets less the mean of their group and plus the mean of all groups; and weights.
+
+    A plan twice as slow as the fastest of its group weighs half: a search has no use for slow plans.
+    """
+    names = np.array([sample.group for sample in samples])
+    measured = np.array([sample.measured_s for sample in samples])
+    centred, weights, centres = target.copy(), np.ones(len(samples)), []
+    for name in np.unique(names):
+        own = names == name
+        centres.append(np.mean(target[own]))
+        centred[own] -= centres[-1]
+        weights[own] = measured[own].min() / measured[own]
+    return centred + float(np.mean(centres)), weights
+
+
+def _answers(members: Sequence[Any], data: Any) -> Matrix:
+    """Shape (members, plans)."""
+    return np.stack([member.predict(data) for member in members]).astype(np.float64)
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:

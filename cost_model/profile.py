@@ -6,7 +6,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from gacer_tune.ir.workload import FORMAT, Workload
+from gacer_tune.cost_model.interference import Interference
+from gacer_tune.ir.workload import Workload
+
+FORMAT = 2
+_OLDER = (1,)  # the same without interference: it counts as not measured
+_NOT_MEASURED = Interference()
 
 Rows = tuple[tuple[tuple[float, ...], ...], ...]
 
@@ -15,10 +20,12 @@ Rows = tuple[tuple[tuple[float, ...], ...], ...]
 class Profile:
     """Seconds by [tenant][kernel][variant], for all work items of the kernel on one lane.
 
-    alone       the other lanes are idle
-    shared      the other lanes are busy; equal to `alone` where nobody has measured it
-    handover_s  from the end of a slice to the start of one that waits for it on another lane; also GACER's T_SW
-    launch_s    what starting a slice costs its lane
+    alone         the other lanes are idle
+    shared        cut over all lanes, as all kernels before it: the other lanes are busy with it, and have written most
+                  of what it reads; equal to `alone` where nobody has measured it
+    handover_s    from the end of a slice to the start of one that waits for it on another lane; also GACER's T_SW
+    launch_s      what starting a slice costs its lane
+    interference  how much slices slow each other down
 
     Raises ValueError for a time that is negative or not finite, and for rows of unequal shape.
     """
@@ -27,6 +34,7 @@ class Profile:
     shared: Rows
     handover_s: float = 0.0
     launch_s: float = 0.0
+    interference: Interference = _NOT_MEASURED
 
     def __post_init__(self) -> None:
         if _shape(self.alone) != _shape(self.shared):
@@ -43,9 +51,12 @@ class Profile:
     @staticmethod
     def from_json(data: dict[str, Any]) -> Profile:
         """Inverse of to_json. Raises ValueError for another format, KeyError or TypeError for what is no profile."""
-        if data.get("format") != FORMAT:
-            raise ValueError(f"profile format {data.get('format')!r}: this version reads {FORMAT}")
-        return Profile(_rows(data["alone"]), _rows(data["shared"]), float(data["handover_s"]), float(data["launch_s"]))
+        version = data.get("format")
+        if version not in (FORMAT, *_OLDER):
+            raise ValueError(f"profile format {version!r}: this version reads {FORMAT}; tune again to measure it")
+        interference = Interference(**data["interference"]) if version == FORMAT else _NOT_MEASURED
+        seconds = float(data["handover_s"]), float(data["launch_s"])
+        return Profile(_rows(data["alone"]), _rows(data["shared"]), *seconds, interference)
 
 
 class Demand(NamedTuple):

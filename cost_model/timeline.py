@@ -1,7 +1,9 @@
 """When each slice of a plan would run, by the measured times of its kernels: a discrete-event simulation.
 
-A lane runs its slices in order; a slice starts when what it waits for is done, a hand-over later. Its speed follows
-the lanes that are busy with it: `alone` when there is none, `shared` when all are, in proportion between.
+A lane runs its slices in order; a slice starts when what it waits for is done, a hand-over later. Where interference
+was measured, a slice takes its time alone, more for what other lanes have written of its input (costs.py), and more
+while other slices interfere. Where it was not, its speed follows the lanes that are busy with it: `alone` when there is
+none, `shared` when all are, in proportion between.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from gacer_tune.cost_model.costs import Costs
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.workload import Workload
@@ -47,13 +50,13 @@ class Timeline:
         return self.residue_s + self.pointers * len(self.ends_s) * self.switch_s
 
 
-def simulate(workload: Workload, plan: Plan, profile: Profile) -> Timeline:
-    """Return the timeline of a plan.
+def simulate(workload: Workload, plan: Plan, profile: Profile, costs: Costs | None = None) -> Timeline:
+    """Return the timeline of a plan. `costs` saves making them again: they are the same for all plans on as many lanes.
 
     Empty clusters leave no trace in a plan, so they count as no pointer. Raises ValueError where lanes wait for each
     other in a circle, which no plan made by `lower` does.
     """
-    run = _Run(workload, plan, profile)
+    run = _Run(plan, costs or Costs(workload, profile, len(plan.lanes)))
     run.finish_all()
     tenants = [0.0] * len(workload.tenants)
     clusters = set()
@@ -68,16 +71,17 @@ def simulate(workload: Workload, plan: Plan, profile: Profile) -> Timeline:
 class _Run:
     """The lanes at one moment. when[l]: the next event of lane l, the end of its slice or the start of the next."""
 
-    def __init__(self, workload: Workload, plan: Plan, profile: Profile) -> None:
-        self.lanes, self.profile = plan.lanes, profile
-        self.items = [[[v.items for v in k.variants] for k in tenant.kernels] for tenant in workload.tenants]
+    def __init__(self, plan: Plan, costs: Costs) -> None:
+        self.lanes, self.costs, self.profile = plan.lanes, costs, costs.profile
+        self.measured = costs.profile.interference.pairs > 0
+        self.shares = costs.shares(plan) if self.measured else {}
         count = len(plan.lanes)
         self.starts: list[list[float]] = [[] for _ in range(count)]
         self.ends: list[list[float]] = [[] for _ in range(count)]
         self.when = [self._ready(lane) for lane in range(count)]
         self.alone, self.extra, self.total = [0.0] * count, [0.0] * count, [0.0] * count
+        self.demand = [0.0] * count
         self.running: list[int] = []
-        self.contention = 0.0
 
     def finish_all(self) -> None:
         when = self.when
@@ -104,6 +108,8 @@ class _Run:
         if ready <= now:  # the next slice follows at once: as many lanes are busy as before
             self.starts[lane].append(now)
             self._load(lane, now)
+            if self.measured and self.profile.interference.stream:
+                self._adapt(now)
         else:
             self.when[lane] = ready
             self.running.remove(lane)
@@ -116,18 +122,30 @@ class _Run:
         """Take up the slice that has just started."""
         piece: Slice = self.lanes[lane][len(self.ends[lane])]
         tenant, kernel, variant = piece.tenant, piece.kernel, piece.variant
-        part = (piece.hi - piece.lo) / self.items[tenant][kernel][variant]
-        alone = self.profile.alone[tenant][kernel][variant]
-        self.alone[lane] = self.profile.launch_s + part * alone
-        self.extra[lane] = part * (self.profile.shared[tenant][kernel][variant] - alone)
-        self.total[lane] = self.alone[lane] + self.contention * self.extra[lane]
+        part = (piece.hi - piece.lo) / self.costs.items[tenant][kernel][variant]
+        seconds = self.profile.alone[tenant][kernel][variant]
+        if self.measured:
+            remote = self.costs.remote(self.shares, tenant, kernel, lane)
+            seconds = max(0.0, seconds + remote * self.costs.apart[tenant][kernel][variant])
+            self.extra[lane] = part * seconds
+            self.demand[lane] = self.costs.demands[tenant][kernel][variant]
+        else:
+            self.extra[lane] = part * (self.profile.shared[tenant][kernel][variant] - seconds)
+        self.alone[lane] = self.profile.launch_s + part * seconds
+        self.total[lane] = self.alone[lane] + self._contention(lane) * self.extra[lane]
         self.when[lane] = now + self.total[lane]
 
+    def _contention(self, lane: int) -> float:
+        """How much of `extra` a running slice pays for what runs beside it."""
+        if not self.measured:
+            return max(len(self.running) - 1, 0) / max(len(self.lanes) - 1, 1)
+        others = [self.demand[other] for other in self.running if other != lane]
+        return self.profile.interference.slowdown(self.demand[lane], others) - 1.0
+
     def _adapt(self, now: float) -> None:
-        """Stretch or shrink what is left of the running slices: another number of lanes is busy."""
-        self.contention = max(len(self.running) - 1, 0) / max(len(self.lanes) - 1, 1)
+        """Stretch or shrink what is left of the running slices: what runs beside them has changed."""
         for lane in self.running:
-            total = self.alone[lane] + self.contention * self.extra[lane]
+            total = self.alone[lane] + self._contention(lane) * self.extra[lane]
             if self.total[lane] > 0:
                 self.when[lane] = now + (self.when[lane] - now) * total / self.total[lane]
             self.total[lane] = total

@@ -50,7 +50,8 @@ def measure(cpus: Sequence[int]) -> Roofline:
 
 def product_flops_s(cpus: Sequence[int]) -> float:
     """Our fastest product of two square matrices, cut over all lanes."""
-    from gacer_tune.devices.bench import Bench, with_variant
+    from gacer_tune.devices.bench import Bench
+    from gacer_tune.devices.profiling import with_variant
     from gacer_tune.executor.session import Session
     from gacer_tune.frontend.load import load_model
     from gacer_tune.ir.memory import place

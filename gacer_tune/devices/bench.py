@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gacer_tune import inputs
-from gacer_tune.cost_model.profile import Profile
 from gacer_tune.executor.session import Loaded, Session
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import Schedule, sequential
-from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, Timing
 
-PROFILE_RUNS = 3
 SEED = 0
 
 
@@ -113,34 +109,7 @@ class Bench:
                 found.append((self.seconds(one), self.seconds(other)))
         return tuple(found)
 
-    def profile(self) -> Profile:
-        """Time every variant inside runs of the whole workload, so that its operands are as cold as they will be."""
-        lanes = len(self.session.cpus)
-        most = max(len(k.variants) for tenant in self.workload.tenants for k in tenant.kernels)
-        alone, shared = _empty(self.workload), _empty(self.workload)
-        for variant in range(most):
-            self._time(with_variant(self.workload, 1, variant), alone)
-            if lanes > 1:
-                self._time(with_variant(self.workload, lanes, variant), shared)
-        handover = self.handover(lanes) if lanes > 1 else 0.0
-        return Profile(_rows(alone), _rows(shared if lanes > 1 else alone), handover, self._launch())
-
-    def _time(self, schedule: Schedule, into: list[list[list[float]]]) -> None:
-        """Record, for each kernel and the variant it has in the schedule, its slices' times added up."""
-        loaded = self.load(schedule)
-        runs = []
-        for _ in range(PROFILE_RUNS + 1):
-            self.session.run(loaded)
-            runs.append((loaded.times[:, 1] - loaded.times[:, 0]) / self.hertz)
-        best = np.min(runs[1:], axis=0)
-        sums: dict[tuple[int, int, int], float] = {}
-        for piece, seconds in zip(loaded.table.slices, best, strict=True):
-            place = (piece.tenant, piece.kernel, piece.variant)
-            sums[place] = sums.get(place, 0.0) + float(seconds)
-        for (tenant, kernel, variant), seconds in sums.items():
-            into[tenant][kernel][variant] = seconds
-
-    def _launch(self) -> float:
+    def launch(self) -> float:
         """Median time from the end of a row to the start of the next on the same lane."""
         loaded = self.load(self.sequential(1))
         self.session.run(loaded)
@@ -170,19 +139,3 @@ class Bench:
             self.session.run(loaded)
             marks.append((begin, int(loaded.times[0, 0])))
         return (marks[1][1] - marks[0][1]) / (marks[1][0] - marks[0][0])
-
-
-def with_variant(workload: Workload, lanes: int, variant: int) -> Schedule:
-    """The sequential schedule with the given variant of every kernel, or its last one where it has fewer."""
-    rows = tuple(
-        tuple(min(variant, len(kernel.variants) - 1) for kernel in tenant.kernels) for tenant in workload.tenants
-    )
-    return replace(sequential(workload, lanes), variants=rows)
-
-
-def _empty(workload: Workload) -> list[list[list[float]]]:
-    return [[[0.0] * len(kernel.variants) for kernel in tenant.kernels] for tenant in workload.tenants]
-
-
-def _rows(values: Sequence[Sequence[Sequence[float]]]) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    return tuple(tuple(tuple(row) for row in tenant) for tenant in values)

@@ -19,6 +19,7 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from gacer_tune.devices.bench import Bench
+from gacer_tune.devices.profiling import profile
 from gacer_tune.executor.session import Session
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.schedule import Schedule
@@ -51,7 +52,7 @@ def inject(fault: str) -> Failure | None:
 def answer(bench: Bench, request: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
     """Carry out one request."""
     if request["do"] == "profile":
-        return {"profile": bench.profile().to_json()}
+        return {"profile": profile(bench).to_json()}
     if request["do"] == "outputs":
         save_file(bench.outputs(), request["path"])
         return {"cycles_per_second": bench.hertz}

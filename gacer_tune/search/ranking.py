@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gacer_tune.cost_model.features import Vector, features
+from gacer_tune.cost_model.costs import Costs
+from gacer_tune.cost_model.features import Extractor, Vector
 from gacer_tune.cost_model.model import MIN_SAMPLES, CostModel, Sample, fit
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import simulate
@@ -40,12 +41,24 @@ class Forecast(NamedTuple):
 
 
 class Ranker:
-    """Ranks schedules of one workload. Keeps estimates and the last model, which change only how fast it answers."""
+    """Ranks schedules of one workload. Keeps estimates and the last model, which change only how fast it answers.
 
-    def __init__(self, workload: Workload, profile: Profile, objective: Objective, seed: int = 0) -> None:
+    `prior` is what earlier searches on this device have learned: it ranks until there are trials, and is corrected by
+    them from then on.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        profile: Profile,
+        objective: Objective,
+        seed: int = 0,
+        prior: CostModel | None = None,
+    ) -> None:
         self._workload, self._profile, self.objective, self._seed = workload, profile, objective, seed
-        self._memory = place(workload)
-        self._fitted: tuple[tuple[Trial, ...], CostModel] = ((), CostModel())
+        self._memory, self._prior = place(workload), prior
+        self._tables: dict[int, tuple[Costs, Extractor]] = {}
+        self._fitted: tuple[tuple[Trial, ...], CostModel] = ((), fit((), seed, prior))
         self.estimate = lru_cache(_REMEMBERED)(self._estimate)
 
     def rank(self, schedules: Sequence[Schedule], history: Sequence[Trial]) -> list[Forecast]:
@@ -70,20 +83,25 @@ class Ranker:
         good = [trial for trial in history if isinstance(trial.result, Timing)]
         prefix = tuple(good[: _lagging(len(good))])
         if prefix != self._fitted[0]:
-            samples = [self._sample(trial.schedule, trial.result) for trial in prefix]
-            self._fitted = (prefix, fit([sample for sample in samples if sample], self._seed))
+            samples = [self.sample(t.schedule, t.result) for t in prefix if isinstance(t.result, Timing)]
+            self._fitted = (prefix, fit([sample for sample in samples if sample], self._seed, self._prior))
         return self._fitted[1]
 
-    def _sample(self, schedule: Schedule, result: object) -> Sample | None:
+    def sample(self, schedule: Schedule, timing: Timing) -> Sample | None:
+        """What a trial teaches; None where the timeline has nothing to say: a profile of zeros."""
         estimate = self.estimate(schedule)
-        if not isinstance(result, Timing) or estimate.makespan_s <= 0:  # a profile of zeros says nothing
+        if estimate.makespan_s <= 0:
             return None
-        return Sample(estimate.features, estimate.makespan_s, result.median_s)
+        return Sample(estimate.features, estimate.makespan_s, timing.median_s, self._workload.key)
 
     def _estimate(self, schedule: Schedule) -> Estimate:
         plan = lower(self._workload, schedule, self._memory)
-        timeline = simulate(self._workload, plan, self._profile)
-        return Estimate(timeline.makespan_s, timeline.tenants_s, features(self._workload, plan, timeline))
+        if schedule.lanes not in self._tables:
+            costs = Costs(self._workload, self._profile, schedule.lanes)
+            self._tables[schedule.lanes] = costs, Extractor(self._workload, costs)
+        costs, extractor = self._tables[schedule.lanes]
+        timeline = simulate(self._workload, plan, self._profile, costs)
+        return Estimate(timeline.makespan_s, timeline.tenants_s, extractor.of(plan, timeline))
 
 
 def _lagging(count: int) -> int:

@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from gacer_tune.cost_model.features import FEATURES_VERSION, NAMES, features
+from gacer_tune.cost_model.costs import Costs
+from gacer_tune.cost_model.features import FEATURES_VERSION, NAMES, Extractor
 from gacer_tune.cost_model.model import MIN_SAMPLES, CostModel, Sample, fit
 from gacer_tune.cost_model.quality import pairwise_accuracy
 from gacer_tune.cost_model.timeline import simulate
@@ -62,7 +63,38 @@ def test_nothing_to_predict() -> None:
     assert FITTED.predict(np.empty((0, len(NAMES)))).log_ratio.shape == (0,)
 
 
-@pytest.mark.parametrize("model", [FITTED, CostModel()], ids=["fitted", "unfitted"])
+CORRECTED = fit([Sample(s.features, s.simulated_s, 3 * s.measured_s) for s in made_up(100, seed=2)], prior=FITTED)
+
+
+def test_a_prior_answers_until_there_are_samples_and_is_corrected_by_them() -> None:
+    few = fit(made_up(MIN_SAMPLES - 1), prior=FITTED)
+    assert np.array_equal(few.predict(PROBES).log_ratio, FITTED.predict(PROBES).log_ratio)
+    gained = CORRECTED.predict(PROBES).log_ratio - FITTED.predict(PROBES).log_ratio
+    assert np.median(gained) == pytest.approx(np.log(3), abs=0.05)
+    assert (CORRECTED.predict(PROBES).spread >= FITTED.predict(PROBES).spread).all()
+
+
+def test_what_all_plans_of_a_group_have_in_common_is_not_learned() -> None:
+    """Group b is ten times slower throughout, and its third feature says so: it must not explain a's plans."""
+    plans = made_up(200)
+    marked = [
+        Sample(np.where(np.arange(len(NAMES)) == 2, 1.0, s.features), s.simulated_s, 10 * s.measured_s, "b")
+        for s in made_up(200, seed=3)
+    ]
+    probe = np.where(np.arange(len(NAMES)) == 2, 1.0, PROBES)
+    model = fit([*plans, *marked])
+    assert np.abs(model.predict(probe).log_ratio - model.predict(PROBES).log_ratio).max() < 0.3
+
+
+def test_slow_plans_weigh_less() -> None:
+    """Half of the equal plans took 1.5, the others 15 times the simulated time: the answer leans to the fast ones."""
+    row = np.zeros(len(NAMES))
+    mixed = [Sample(row, 0.01, 0.015 if number % 2 else 0.15) for number in range(200)]
+    answer = fit(mixed).predict(row[None, :]).log_ratio[0]
+    assert answer < (np.log(1.5) + np.log(15)) / 2 - 0.5
+
+
+@pytest.mark.parametrize("model", [FITTED, CostModel(), CORRECTED], ids=["fitted", "unfitted", "corrected"])
 def test_a_model_survives_its_bytes(model: CostModel) -> None:
     data = model.to_bytes()
     again = CostModel.from_bytes(data)
@@ -80,8 +112,8 @@ def with_header(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (with_header(features=FEATURES_VERSION + 1), "cost model for features 2: this version has 1"),
-        (with_header(format=7), "cost model format 7: this version reads 1"),
+        (with_header(features=FEATURES_VERSION + 1), "cost model for features 3: this version has 2"),
+        (with_header(format=7), "cost model format 7: this version reads 2"),
         (with_header(sizes=[1]), "damaged"),
         (FITTED.to_bytes()[:-1], "damaged"),
         (FITTED.to_bytes()[:-1] + b"x", "damaged"),
@@ -116,14 +148,14 @@ def test_held_out_plans_are_ranked_better_than_by_the_timeline() -> None:
     workload = Workload(tuple(chain(f"t{t}", (4, 2, 8, 3, 4, 1), variants=2) for t in range(3)))
     profile = random_profile(rng, workload, contention=0.2)
     device = SimulatedDevice(workload, profile, lanes=2, contention=1.5, seed=3)
-    samples = []
+    samples, extractor = [], Extractor(workload, Costs(workload, profile, 2))
     for _ in range(200):
         schedule = random_schedule(workload, 2, rng)
         plan = lower(workload, schedule)
         timeline = simulate(workload, plan, profile)
         measured = device.measure(schedule, 1)
         assert isinstance(measured, Timing)
-        samples.append(Sample(features(workload, plan, timeline), timeline.makespan_s, measured.median_s))
+        samples.append(Sample(extractor.of(plan, timeline), timeline.makespan_s, measured.median_s))
     asked = samples[120:]
     simulated = np.array([sample.simulated_s for sample in asked])
     measured_s = np.array([sample.measured_s for sample in asked])

@@ -27,8 +27,8 @@ def test_an_empty_profile_survives_json() -> None:
 
 
 def test_another_format_is_refused() -> None:
-    with pytest.raises(ValueError, match="profile format 2: this version reads 1"):
-        Profile.from_json(ONE.to_json() | {"format": 2})
+    with pytest.raises(ValueError, match="profile format 3: this version reads 2; tune again"):
+        Profile.from_json(ONE.to_json() | {"format": 3})
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])

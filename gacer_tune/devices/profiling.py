@@ -1,0 +1,156 @@
+"""Times every variant of every kernel on this machine, and how much kernels that overlap slow each other down.
+
+All of it inside runs of the whole workload, so that operands are as cold as they will be. The runs are spread over
+several rounds and the shortest counts: what else the machine did for a moment is not the kernel's time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gacer_tune.cost_model.interference import Interference, Pair, demand, fit_interference
+from gacer_tune.cost_model.profile import Profile, Rows
+from gacer_tune.executor.session import Loaded
+from gacer_tune.ir.schedule import Cluster, Schedule, sequential
+from gacer_tune.ir.workload import Workload
+
+if TYPE_CHECKING:
+    from gacer_tune.devices.bench import Bench
+
+RUNS = 3  # of each plan in a round, after one that warms up
+LEAST_ROUNDS, MOST_ROUNDS = 3, 10
+ENOUGH_S = 4.0  # no further round is begun after this
+PAIR_RUNS, FASTEST = 8, 3
+_LATE = (0.0, 0.25, 0.5, 0.75)  # share of the other tenants' ops that run before the late tenant begins
+_MOST_LATE = 3  # tenants that are late in turn
+
+Cycles = NDArray[np.float64]
+
+
+@dataclass
+class _Timed:
+    """A plan and the shortest time of each of its rows so far, in seconds."""
+
+    loaded: Loaded
+    best: Cycles
+
+
+def profile(bench: Bench) -> Profile:
+    """All that the timeline wants to know: variants alone and cut over all lanes, hand-over, launch, interference."""
+    workload, lanes = bench.workload, len(bench.session.cpus)
+    most = max((len(k.variants) for tenant in workload.tenants for k in tenant.kernels), default=1)
+    plans = [[_timed(bench, with_variant(workload, count, v)) for v in range(most)] for count in sorted({1, lanes})]
+    began = time.perf_counter()
+    for done in range(MOST_ROUNDS):
+        if done >= LEAST_ROUNDS and time.perf_counter() - began > ENOUGH_S:
+            break
+        for timed in (timed for group in plans for timed in group):
+            _run(bench, timed)
+    alone, shared = _rows(workload, plans[0]), _rows(workload, plans[-1])
+    handover = bench.handover(lanes) if lanes > 1 else 0.0
+    return Profile(alone, shared, handover, bench.launch(), measure_interference(bench, alone))
+
+
+def with_variant(workload: Workload, lanes: int, variant: int) -> Schedule:
+    """The sequential schedule with the given variant of every kernel, or its last one where it has fewer."""
+    rows = tuple(
+        tuple(min(variant, len(kernel.variants) - 1) for kernel in tenant.kernels) for tenant in workload.tenants
+    )
+    return replace(sequential(workload, lanes), variants=rows)
+
+
+def measure_interference(bench: Bench, alone: Rows) -> Interference:
+    """From runs in which the tenants, each uncut on a lane, meet each other at several offsets; nothing measured for
+    one tenant or one lane."""
+    workload, lanes = bench.workload, len(bench.session.cpus)
+    if lanes < 2 or len(workload.tenants) < 2:
+        return Interference()
+    fastest = tuple(tuple(row.index(min(row)) for row in rows) for rows in alone)
+    base = bench.load(replace(sequential(workload, 1), variants=fastest))
+    times = _typical(_fastest_runs(bench, base))
+    usual = {(s.tenant, s.kernel): float(x) for s, x in zip(base.table.slices, times, strict=True)}
+    pairs: list[Pair] = []
+    for number, schedule in enumerate(meetings(workload, lanes, fastest)):
+        loaded = bench.load(schedule)
+        pairs += _pairs(workload, loaded, _fastest_runs(bench, loaded), usual, number)
+    return fit_interference(pairs)
+
+
+def meetings(workload: Workload, lanes: int, variants: tuple[tuple[int, ...], ...]) -> Iterator[Schedule]:
+    """Each tenant uncut on one lane; one of them begins late, so that other kernels meet."""
+    count = len(workload.tenants)
+    cluster = Cluster(tuple((t % lanes,) for t in range(count)), tuple(range(count)))
+    plain = replace(sequential(workload, lanes), clusters=(cluster,), variants=variants)
+    yield plain
+    for late in range(min(count, _MOST_LATE)):
+        for share in _LATE[1:]:
+            pointers = tuple(
+                (0 if t == late else round(share * len(tenant.ops)),) for t, tenant in enumerate(workload.tenants)
+            )
+            yield replace(plain, pointers=pointers, clusters=(cluster, cluster))
+
+
+def _pairs(
+    workload: Workload, loaded: Loaded, runs: list[Cycles], usual: dict[tuple[int, int], float], number: int
+) -> Iterator[Pair]:
+    """One for each slice that others overlapped, by the fastest run."""
+    slices, cycles, typical = loaded.table.slices, runs[0], _typical(runs)
+    lanes = np.repeat(np.arange(len(loaded.plan.lanes)), [len(lane) for lane in loaded.plan.lanes])
+    alone = np.array([usual[piece.tenant, piece.kernel] for piece in slices])
+    demands = np.array(
+        [
+            demand(workload.tenants[piece.tenant], workload.tenants[piece.tenant].kernels[piece.kernel], seconds)
+            for piece, seconds in zip(slices, alone.tolist(), strict=True)
+        ]
+    )
+    for row, (begin, end) in enumerate(cycles):
+        both = np.minimum(cycles[:, 1], end) - np.maximum(cycles[:, 0], begin)
+        share = np.where(lanes != lanes[row], np.clip(both, 0.0, None), 0.0) / max(end - begin, 1e-12)
+        if alone[row] > 0 and share.sum() > 0:
+            yield Pair(number, alone[row], typical[row], demands[row], float(share.sum()), float(share @ demands))
+
+
+def _typical(runs: Sequence[Cycles]) -> Cycles:
+    """Median seconds of each row."""
+    return np.asarray(np.median([cycles[:, 1] - cycles[:, 0] for cycles in runs], axis=0))
+
+
+def _fastest_runs(bench: Bench, loaded: Loaded) -> list[Cycles]:
+    """Start and end of each row, in seconds, of the runs that were over first, the fastest first."""
+    runs = []
+    for _ in range(PAIR_RUNS + 1):
+        bench.session.run(loaded)
+        runs.append((loaded.times - loaded.times.min()) / bench.hertz)
+    return sorted(runs[1:], key=lambda cycles: float(cycles.max()))[:FASTEST]
+
+
+def _timed(bench: Bench, schedule: Schedule) -> _Timed:
+    loaded = bench.load(schedule)
+    return _Timed(loaded, np.full(len(loaded.times), np.inf))
+
+
+def _run(bench: Bench, timed: _Timed) -> None:
+    for number in range(RUNS + 1):
+        bench.session.run(timed.loaded)
+        if number:
+            took = (timed.loaded.times[:, 1] - timed.loaded.times[:, 0]) / bench.hertz
+            timed.best = np.minimum(timed.best, took)
+
+
+def _rows(workload: Workload, plans: Sequence[_Timed]) -> Rows:
+    """Seconds of each variant: its slices' times added up, the shortest of the plans that have it."""
+    found: Any = [[[np.inf] * len(kernel.variants) for kernel in tenant.kernels] for tenant in workload.tenants]
+    for timed in plans:
+        sums: dict[tuple[int, int, int], float] = {}
+        for piece, seconds in zip(timed.loaded.table.slices, timed.best.tolist(), strict=True):
+            place = (piece.tenant, piece.kernel, piece.variant)
+            sums[place] = sums.get(place, 0.0) + seconds
+        for (tenant, kernel, variant), seconds in sums.items():
+            found[tenant][kernel][variant] = min(found[tenant][kernel][variant], seconds)
+    return tuple(tuple(tuple(row) for row in kernels) for kernels in found)

@@ -1,0 +1,142 @@
+"""Measures plans of mixes of models/ and keeps them as data: `python -m tests.learning.record [MIX ...]`.
+
+Each mix is searched at random for SECONDS and by evolution for as long. Machines drift by more than plans differ, so
+each plan is timed in turn with the sequential one, and what is kept is its time relative to that; a moment in which the
+sequential plan itself is slow is waited out. No model belongs to two mixes, so a mix that is held out is made of models
+that nothing was learned from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import onnx
+
+import models
+from gacer_tune.devices.child import ChildDevice
+from gacer_tune.events import Event
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.learning.recording import SUFFIX, Recording, write_recording
+from gacer_tune.preparing import Prepared, prepare
+from gacer_tune.search.device import Pairs
+from gacer_tune.search.seeds import baselines
+from gacer_tune.search.trial import Failure, Timing, Trial
+from gacer_tune.search.tune import TuneOptions, tune
+from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.store.fingerprint import host_fingerprint
+
+DATA = Path(__file__).parent / "data"
+MIXES = {
+    "resnet18+bert_small": ("resnet18", "bert_small"),
+    "mobilenet_v2+squeezenet": ("mobilenet_v2", "squeezenet"),
+    "shufflenet+lstm+dlrm": ("shufflenet", "lstm", "dlrm"),
+    "vit_tiny+mobilenet_v3": ("vit_tiny", "mobilenet_v3"),
+    "tiny_yolo+efficientnet_b0": ("tiny_yolo", "efficientnet_b0"),
+    "alexnet+googlenet": ("alexnet", "googlenet"),
+}
+SECONDS = 75.0
+PAIRS, FEW_PAIRS = 7, 3
+SLOW = 1.3  # a plan this many times slower than the sequential one gets few pairs
+CALM = 1.1  # how much slower than usual the sequential plan may be beside a plan that is timed
+ATTEMPTS = 5
+
+
+@dataclass
+class PairedDevice:
+    """Times plans as shares of the sequential plan's time in the same moment, times what that usually takes."""
+
+    inner: ChildDevice
+    anchor: Schedule
+    usual_s: float = 0.0
+    anchors_s: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        timing = self.inner.measure(self.anchor, 40)
+        assert isinstance(timing, Timing)
+        self.usual_s = statistics.quantiles(timing.seconds, n=4)[0]
+
+    @property
+    def lanes(self) -> int:
+        return self.inner.lanes
+
+    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
+        del repeats, give_up_s
+        once = self.inner.measure(schedule, 1)
+        if isinstance(once, Failure):
+            return once
+        count = FEW_PAIRS if once.median_s > SLOW * self.usual_s else PAIRS
+        for attempt in range(ATTEMPTS):
+            pairs = self.inner.compare(self.anchor, schedule, count)
+            if isinstance(pairs, Failure):
+                return pairs
+            beside_s = statistics.median(anchor for anchor, _ in pairs)
+            self.anchors_s.append(beside_s)
+            if beside_s <= CALM * statistics.quantiles([*self.anchors_s, self.usual_s], n=10)[0]:
+                return Timing(tuple(s * self.usual_s / beside_s for _, s in pairs), once.tenants_s)
+            time.sleep(0.3 * attempt)
+        return Failure("timeout", "the machine was busy with something else")
+
+    def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
+        return self.inner.compare(a, b, pairs)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def record(name: str, prepared: Prepared, seconds: float) -> Recording:
+    with ChildDevice(prepared.folder, prepared.cpus) as child:
+        anchor = baselines(prepared.workload, prepared.profile, child.lanes)["sequential"]
+        trials = list(_trials(prepared, PairedDevice(child, anchor), seconds))
+    host = host_fingerprint()
+    machine = f"{host.cpu}, {host.isa}, {len(prepared.cpus)} lanes"
+    return Recording(name, prepared.workload, prepared.profile, tuple(trials), machine)
+
+
+def _trials(prepared: Prepared, device: PairedDevice, seconds: float) -> Iterator[Trial]:
+    number, began = 0, time.monotonic()
+    for strategy in ("random", "evolve"):
+        options = TuneOptions(budget_s=seconds, strategy=strategy)
+        for trial in tune(prepared.workload, device, prepared.profile, options):
+            yield replace(trial, number=number, at_s=time.monotonic() - began)
+            number += 1
+
+
+def _tell(event: Event) -> None:
+    if event.stage == "compile" and event.done % 20:
+        return
+    sys.stderr.write(f"{event.stage} {event.message} {event.done}/{event.total}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.learning.record", description=__doc__)
+    parser.add_argument("mixes", nargs="*", metavar="MIX", help=f"of {', '.join(MIXES)}; all of them unless given")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each of the two searches")
+    parser.add_argument("--out", type=Path, default=DATA)
+    parser.add_argument("--cache", type=Path, default=Path("build/cache"))
+    parser.add_argument("--compile-only", action="store_true", help="fill the cache, measure nothing but the profile")
+    given = parser.parse_args()
+    for name in given.mixes or MIXES:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            tenants = []
+            for model in MIXES[name]:
+                onnx.save(models.MODELS[model](), str(folder / f"{model}.onnx"))
+                tenants.append(TenantSettings(path=folder / f"{model}.onnx", name=model))
+            prepared = prepare(Settings(tenants=tuple(tenants), cache=given.cache), stack, _tell)
+            if not given.compile_only:
+                recording = record(name, prepared, given.seconds)
+                write_recording(given.out / f"{name}{SUFFIX}", recording)
+                sys.stdout.write(f"{name}: {len(recording.trials)} trials\n")
+
+
+if __name__ == "__main__":
+    main()
