@@ -1,4 +1,4 @@
-"""Runs the CUDA C of a kernel on the CPU (see emulator.hpp), which proves kernels right without a GPU."""
+"""Runs the CUDA C of a kernel on the CPU (see emulator.cpp), which proves kernels right without a GPU."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def program(source: str) -> Path:
     path = folder / f"{len(list(folder.iterdir()))}"
     code = path.with_suffix(".cpp")
     code.write_text(translated(source))
-    command = ["g++", *FLAGS, f"-I{HERE}", "-include", folder / "device.hpp", code, "-o", path]
+    command = ["g++", *FLAGS, "-include", folder / "device.hpp", code, *folder.glob("*.o"), "-o", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise EmulationError(done.stderr[:4000])
@@ -76,11 +76,13 @@ def program(source: str) -> Path:
 
 @cache
 def workplace() -> Path:
-    """A folder for programs, with the header compiled beforehand."""
+    """A folder for programs, with what they share compiled beforehand."""
     folder = Path(tempfile.mkdtemp(prefix="emulator-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "device.hpp").write_text(f'#include "{HERE / "device.hpp"}"\n#include "{DEVICE}"\n')
     subprocess.run(["g++", *FLAGS, "-x", "c++-header", folder / "device.hpp"], check=True)
+    for part in ("emulator", "warp"):
+        subprocess.run(["g++", *FLAGS, "-c", HERE / f"{part}.cpp", "-o", folder / f"{part}.o"], check=True)
     return folder
 
 

@@ -12,6 +12,20 @@ from tvm import tirx
 
 from gacer_tune.kernels.cuda.gpu import Gpu
 
+# The names that TVM uses, instead of the headers it includes: NVRTC has not got them all.
+PRELUDE = """\
+#ifdef __CUDACC_RTC__
+using int8_t = signed char;
+using int64_t = long long;
+using uint64_t = unsigned long long;
+#else
+#include <cstdint>
+#endif
+using uint = unsigned int;
+using uchar = unsigned char;
+using ushort = unsigned short;
+"""
+
 
 def target_of(gpu: Gpu) -> Any:
     description = {
@@ -25,10 +39,9 @@ def target_of(gpu: Gpu) -> Any:
 
 
 def source_of(function: tirx.PrimFunc, gpu: Gpu) -> str:
-    """CUDA C of a kernel, without the device functions that it calls.
+    """CUDA C of a kernel under its global symbol, without the device functions that it calls.
 
-    Its last lines are the kernel under its global symbol; dynamic shared memory is told by the line
-    `// dynamic shared memory: N bytes`, which is there if there is any.
+    If it has dynamic shared memory there is a line `// dynamic shared memory: N bytes`.
     """
     target = target_of(gpu)
     name = str(function.attrs["global_symbol"])
@@ -40,9 +53,11 @@ def source_of(function: tirx.PrimFunc, gpu: Gpu) -> str:
     lowered = tvm.transform.Sequential(passes(target))(tvm.IRModule({name: function}))[name].with_attrs(attributes)
     with _compiling(lambda _: bytearray(b"-")):
         module = tvm.get_global_func("target.build.cuda")(tvm.IRModule({name: lowered}), target)
-    text = str(module.inspect_source()).rstrip() + "\n"
+    text = str(module.inspect_source())
+    kernel = text[text.rindex('extern "C" __global__') :].rstrip()
     dynamic = dynamic_nbytes(lowered)
-    return f"// dynamic shared memory: {dynamic} bytes\n{text}" if dynamic else text
+    note = f"// dynamic shared memory: {dynamic} bytes\n" if dynamic else ""
+    return f"{PRELUDE}{note}{kernel}\n"
 
 
 def passes(target: Any) -> list[Any]:
