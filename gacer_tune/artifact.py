@@ -11,7 +11,7 @@ from gacer_tune.cost_model.profile import Profile
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Workload
-from gacer_tune.store.publish import open_artifact
+from gacer_tune.store.publish import open_artifact, require_listed
 
 MODULE = "module.so"
 WEIGHTS = "weights.safetensors"
@@ -35,7 +35,9 @@ class Artifact:
 
 def read_artifact(folder: Path) -> Artifact:
     """Read and verify an artifact. Raises UserError naming the file that is missing, damaged or has been changed."""
-    manifest = open_artifact(folder, (MODULE, WEIGHTS, SCHEDULE))
+    manifest = open_artifact(folder, (SCHEDULE,))
+    if not manifest.get("simulated"):
+        require_listed(folder, manifest, (MODULE, WEIGHTS))
     path = folder / SCHEDULE
     try:
         data = json.loads(path.read_text())

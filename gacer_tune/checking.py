@@ -12,11 +12,14 @@ import numpy as np
 
 from gacer_tune import inputs
 from gacer_tune.ir.workload import Tenant, Workload
+from gacer_tune.targets import DEFAULT_PRECISION
 
 if TYPE_CHECKING:
     from gacer_tune.settings import Settings, TenantSettings
 
-TOLERANCE = 1e-3  # of the largest absolute value of the output
+# Of the largest absolute value of the output; by precision on a GPU.
+TOLERANCE = 1e-3
+TOLERANCES = {"fp32": TOLERANCE, "tf32": 1e-2, "fp16": 3e-2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,11 @@ class Difference:
     tenant: str
     output: str
     error: float
+    allowed: float = TOLERANCE
 
     @property
     def tolerable(self) -> bool:
-        return self.error <= TOLERANCE
+        return self.error <= self.allowed
 
 
 def relative_error(ours: Any, expected: Any) -> float:
@@ -47,10 +51,13 @@ def against_onnxruntime(
     """ours: outputs by `tenant number/output` for the sample inputs of `seed`. None without ONNX Runtime."""
     if find_spec("onnxruntime") is None:
         return None
-    found = []
+    found, allowed = [], TOLERANCE
+    if settings.target == "cuda":
+        allowed = TOLERANCES[settings.precision or DEFAULT_PRECISION]
     for number, (tenant, asked) in enumerate(zip(workload.tenants, settings.tenants, strict=True)):
         for name, expected in _onnxruntime(tenant, asked, seed).items():
-            found.append(Difference(tenant.name, name, relative_error(ours[f"{number}/{name}"], expected)))
+            error = relative_error(ours[f"{number}/{name}"], expected)
+            found.append(Difference(tenant.name, name, error, allowed))
     return found
 
 

@@ -23,12 +23,13 @@ from gacer_tune.search.seeds import baselines
 from gacer_tune.search.trial import Trial
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.publish import publish
+from gacer_tune.targets import device_document
 
 
 @dataclass(frozen=True)
 class Emission:
     """schedules by name; figures: what the manifest says of the result; traces: recorded runs by the schedule's
-    name; paths: the model files, in the order of the tenants.
+    name; paths: the model files, in the order of the tenants; simulated: the GPU that did not really run them.
     """
 
     schedules: dict[str, Schedule]
@@ -36,6 +37,7 @@ class Emission:
     trials: Sequence[Trial]
     traces: dict[str, list[tuple[int, int, int, float, float]]]
     paths: tuple[Path, ...]
+    simulated: str | None = None
 
 
 def alone(prepared: Prepared, lanes: int) -> dict[str, Schedule]:
@@ -44,7 +46,9 @@ def alone(prepared: Prepared, lanes: int) -> dict[str, Schedule]:
     for number, tenant in enumerate(prepared.workload.tenants):
         profile = prepared.profile
         only = replace(profile, alone=(profile.alone[number],), shared=(profile.shared[number],))
-        found[f"alone/{tenant.name}"] = baselines(Workload((tenant,)), only, lanes)["sequential"]
+        found[f"alone/{tenant.name}"] = baselines(Workload((tenant,), prepared.workload.target), only, lanes)[
+            "sequential"
+        ]
     return found
 
 
@@ -65,7 +69,6 @@ def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: f
     listen(Event("write", str(out)))
     workload = prepared.workload
     names = used_functions(workload, emission.schedules)
-    module = link_module(prepared.compiled, names, prepared.cache, listen)
     document = schedule_document(workload, emission.schedules, names, prepared.profile)
     machine = next(iter(prepared.compiled.sources.values())).machine
     manifest = {
@@ -74,19 +77,26 @@ def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: f
         "target": workload.target,
         "isa": machine.isa,
         "cycles_per_second": cycles_per_second,
-        "fingerprint": host_fingerprint().document(),
+        "fingerprint": host_fingerprint().document() | device_document(workload, emission.simulated),
         "tenants": _ports(workload, emission.paths),
         "figures": emission.figures,
+        **({"simulated": emission.simulated} if emission.simulated else {}),
     }
     lines = "".join(json.dumps({"workload": workload.key, "trial": t.to_json()}) + "\n" for t in emission.trials)
     files: dict[str, bytes | Path] = {
-        MODULE: module,
-        WEIGHTS: prepared.folder / "weights.safetensors",
+        **({} if emission.simulated else _runnable(prepared, names, listen)),
         SCHEDULE: json.dumps(document, indent=1).encode(),
         TRIALS: lines.encode(),
         **_pages(Artifact(out, manifest, workload, emission.schedules, names, prepared.profile), emission),
     }
     publish(out, files, manifest)
+
+
+def _runnable(prepared: Prepared, names: Sequence[str], listen: Listen) -> dict[str, bytes | Path]:
+    return {
+        MODULE: link_module(prepared.compiled, names, prepared.cache, listen),
+        WEIGHTS: prepared.folder / "weights.safetensors",
+    }
 
 
 def _pages(artifact: Artifact, emission: Emission) -> dict[str, bytes | Path]:

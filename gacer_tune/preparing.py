@@ -20,12 +20,13 @@ from gacer_tune.events import Event, Listen
 from gacer_tune.executor import threads
 from gacer_tune.ir.workload import Workload, canonical
 from gacer_tune.kernels.build import build
-from gacer_tune.kernels.machine import MACHINES, Machine
-from gacer_tune.kernels.rules import code_version
+from gacer_tune.kernels.cuda.gpu import Gpu
+from gacer_tune.kernels.rules import Processor, code_version
 from gacer_tune.lowering.graph import Array
+from gacer_tune.search.simulated_gpu import profile_of
 from gacer_tune.selection import select
 from gacer_tune.store.cache import Cache
-from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.targets import DEFAULT_PRECISION, device_key, lanes_of, machine_here, machine_of, model_of
 from gacer_tune.tenants import Compiled, Model, assemble, functions
 
 if TYPE_CHECKING:
@@ -44,19 +45,10 @@ class Prepared:
     cache: Cache
 
 
-def machine_here() -> Machine:
-    return MACHINES[host_fingerprint().isa]
+__all__ = ["Prepared", "lanes_of", "limits_for", "link_module", "machine_here", "prepare", "read_models"]
 
 
-def lanes_of(settings: Settings) -> tuple[int, ...]:
-    """The CPUs of the lanes. UserError when more are asked for than there are."""
-    cpus = threads.allowed_cpus()
-    lanes = len(cpus) if settings.lanes is None else settings.lanes
-    threads.require_lanes(lanes, cpus)
-    return cpus[:lanes]
-
-
-def read_models(settings: Settings, machine: Machine, listen: Listen) -> list[Model]:
+def read_models(settings: Settings, machine: Processor, listen: Listen) -> list[Model]:
     """Load and lower each model file once, also when several tenants share it."""
     from gacer_tune.frontend.load import load_model, model_digest
     from gacer_tune.frontend.shapes import input_bounds
@@ -85,10 +77,13 @@ def _model_key(digest: str, tenant: TenantSettings) -> str:
 
 def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
     """Compile and time what the cache does not know. What is temporary is removed when `stack` closes."""
-    cpus, machine = lanes_of(settings), machine_here()
+    cpus, machine = lanes_of(settings), machine_of(settings)
     cache = Cache() if settings.cache is None else Cache(settings.cache)
     compiled = assemble(read_models(settings, machine, listen), machine)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gacer-tune-")))
+    if (model := model_of(settings)) is not None:
+        profile = profile_of(compiled.workload, model, settings.precision or DEFAULT_PRECISION, len(cpus))
+        return Prepared(*select(compiled.workload, profile), compiled, folder, cpus, cache)
     save_weights(folder / "weights.safetensors", compiled.weights.items())
     key = _profile_key(compiled.workload, cpus)
     known = cache.get_json(key)
@@ -106,7 +101,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
 
 def _profile_key(workload: Workload, cpus: Sequence[int]) -> str:
     """Times belong to a workload, to a machine, and to the number of lanes that were busy at once."""
-    parts = [code_version("devices", "executor"), workload.key, host_fingerprint().key(), len(cpus)]
+    parts = [code_version("devices", "executor"), workload.key, device_key(workload), len(cpus)]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
@@ -135,6 +130,10 @@ def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: 
     if found is not None:
         return found
     sources = [compiled.sources[name] for name in names]
+    if isinstance(sources[0].machine, Gpu):
+        from gacer_tune.executor.cuda.module import module_of
+
+        return cache.put(key, module_of(sources, cache, listen), ".so")
     objects = build(
         sources, cache, len(threads.allowed_cpus()), lambda done, total: listen(Event("compile", "", done, total))
     )

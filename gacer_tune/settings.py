@@ -19,14 +19,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gacer_tune.errors import UserError
-from gacer_tune.store.durable import refusing
+from gacer_tune.yaml_file import read_mapping
 
 MOST_INSTANCES = 64
 _MOST_NAME = 100
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|)")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 _DIMS = re.compile(r"\d{1,18}(?:x\d{1,18})*")
-_MOST_FILE_NBYTES = 1 << 20
 _ALIASES = {"budget": "budget_s"}  # as users write it -> the field
 _ALLOWED = {
     "int_type": "an integer", "float_type": "a number", "finite_number": "a finite number", "string_type": "text",
@@ -112,6 +111,8 @@ class Settings(BaseModel):
 
     tenants: Annotated[tuple[TenantSettings, ...], BeforeValidator(_tenants), Field(min_length=1)]
     target: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["fp32", "tf32", "fp16"] | None = None
+    simulate: Literal["h100", "a100"] | None = None
     lanes: int | None = Field(default=None, ge=1)
     budget_s: Annotated[Above0, BeforeValidator(_duration)] = 120.0
     trials: int | None = Field(default=None, ge=1)
@@ -143,7 +144,7 @@ def load_settings(path: Path) -> dict[str, Any]:
     Paths in the file are relative to its folder. `tenants` may be missing: the command line can give them. Raises
     UserError naming the file, the key, what was given and what is allowed.
     """
-    values = {_ALIASES.get(key, key): value for key, value in _read_mapping(path).items()}
+    values = {_ALIASES.get(key, key): value for key, value in read_mapping(path).items()}
     tenants = {} if "tenants" in values else {"tenants": (TenantSettings(path=path, name="none", slo_ms=1.0),)}
     try:
         settings = check_settings({**values, **tenants})
@@ -232,41 +233,6 @@ def _instances(tenants: Sequence[TenantSettings]) -> tuple[TenantSettings, ...]:
         if count > 1:
             raise UserError(f"name {name!r} was given to {count} tenants, names must differ; choose them, NAME=PATH")
     return tuple(found)
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    import yaml
-
-    with refusing(path, "cannot be read"), path.open("rb") as file:
-        content = file.read(_MOST_FILE_NBYTES + 1)
-    if len(content) > _MOST_FILE_NBYTES:
-        raise UserError(f"{path}: more than {_MOST_FILE_NBYTES} bytes, no settings are that long")
-    try:
-        text = content.decode("utf-8")
-        _refuse_repeated(path, yaml.compose(text, yaml.SafeLoader))
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}: not YAML{line}: {getattr(error, 'problem', None) or 'it cannot be read'}") from None
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise UserError(f"{path}: not a YAML mapping of keys to values, as in `tenants: [det.onnx, seg.onnx]`")
-    return found
-
-
-def _refuse_repeated(path: Path, root: Any) -> None:
-    """YAML itself would silently take the last of several equal keys."""
-    waiting, seen = [root], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or id(node) in seen or isinstance(node.value, str):
-            continue
-        seen.add(id(node))
-        pairs = [item for item in node.value if isinstance(item, tuple)]
-        keys = Counter(str(key.value) for key, _ in pairs)
-        if repeated := [key for key, count in keys.items() if count > 1]:
-            raise UserError(f"{path}: key {repeated[0]!r} was given twice")
-        waiting += [value for _, value in pairs] or node.value
 
 
 def _faults(error: ValidationError, options: Collection[str] = ()) -> str:

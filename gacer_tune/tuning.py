@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from gacer_tune import checking
 from gacer_tune.completions import FrontPoint, Row, measure_front, measure_rows
 from gacer_tune.devices.bench import SEED
-from gacer_tune.devices.child import ChildDevice
 from gacer_tune.emitting import Emission, alone, emit
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
-from gacer_tune.preparing import Prepared, lanes_of, limits_for, machine_here, prepare, read_models
+from gacer_tune.preparing import Prepared, limits_for, prepare, read_models
 from gacer_tune.remembering import offered, remember
 from gacer_tune.search.acceptance import Outcome, accept, finalists
 from gacer_tune.search.objective import Objective, ranked
@@ -28,6 +27,7 @@ from gacer_tune.search.tune import TuneOptions
 from gacer_tune.search.tune import tune as search
 from gacer_tune.store.journal import Journal
 from gacer_tune.store.publish import require_writable
+from gacer_tune.targets import AnyDevice, lanes_of, machine_of, open_device
 from gacer_tune.tenants import assemble
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def plan_dry(settings: Settings, listen: Listen) -> DryRun:
     from gacer_tune.kernels.build import key
     from gacer_tune.store.cache import Cache
 
-    cpus, machine = lanes_of(settings), machine_here()
+    cpus, machine = lanes_of(settings), machine_of(settings)
     compiled = assemble(read_models(settings, machine, listen), machine)
     cache = Cache() if settings.cache is None else Cache(settings.cache)
     tenants = compiled.workload.tenants
@@ -103,7 +103,7 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
     require_writable(settings.out)
     with ExitStack() as stack:
         prepared = prepare(settings, stack, listen)
-        device = stack.enter_context(ChildDevice(prepared.folder, prepared.cpus))
+        device = stack.enter_context(open_device(settings, prepared.workload, prepared.folder, prepared.cpus))
         hertz = check(settings, prepared, device)
         found = run_search(settings, prepared, device, listen, stop or threading.Event())
         listen(Event("accept", f"{PAIRS} interleaved pairs"))
@@ -116,7 +116,8 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         figures = {**_plain(asdict(summary)), "objective": settings.objective, "reason": outcome.reason}
         traces = {name: device.trace(schedules[name]) for name in ("best", outcome.baseline)}
         paths = tuple(tenant.path for tenant in settings.tenants)
-        emit(settings.out, prepared, Emission(schedules, figures, found.trials, traces, paths), hertz, listen)
+        emission = Emission(schedules, figures, found.trials, traces, paths, settings.simulate)
+        emit(settings.out, prepared, emission, hertz, listen)
         remember(settings, prepared, outcome, found.trials)
     return summary
 
@@ -131,7 +132,7 @@ class Found:
     stopped: str
 
 
-def check(settings: Settings, prepared: Prepared, device: ChildDevice) -> float:
+def check(settings: Settings, prepared: Prepared, device: AnyDevice) -> float:
     """Compare the sequential plan with ONNX Runtime before anything is built on it; return cycles per second.
 
     Every schedule has the sequential plan's bits, so this vouches for all of them. A difference is our bug.
@@ -140,18 +141,20 @@ def check(settings: Settings, prepared: Prepared, device: ChildDevice) -> float:
 
     path = prepared.folder / "outputs.safetensors"
     hertz = device.outputs(path)
+    if settings.simulate is not None:
+        return hertz
     found = checking.against_onnxruntime(settings, prepared.workload, load_file(str(path)), SEED)
     for difference in found or ():
         if not difference.tolerable:
             raise RuntimeError(
                 f"{difference.tenant}: output {difference.output} differs from ONNX Runtime by {difference.error:.2g} "
-                f"of its largest value, allowed is {checking.TOLERANCE:g}"
+                f"of its largest value, allowed is {difference.allowed:g}"
             )
     return hertz
 
 
 def run_search(
-    settings: Settings, prepared: Prepared, device: ChildDevice, listen: Listen, stop: threading.Event
+    settings: Settings, prepared: Prepared, device: AnyDevice, listen: Listen, stop: threading.Event
 ) -> Found:
     """Search until budget, trials or `stop`; every trial is in the journal before the next one starts."""
     journal = Journal(settings.out / JOURNAL)
@@ -236,7 +239,7 @@ def _progress(trials: Sequence[Trial], objective: Objective, settings: Settings,
     )
 
 
-def decide(device: ChildDevice, objective: Objective, found: Found) -> Outcome:
+def decide(device: AnyDevice, objective: Objective, found: Found) -> Outcome:
     reference = [trial for trial in found.trials if trial.origin in BASELINES]
     return accept(device, objective, finalists(found.trials, objective), reference, PAIRS)
 
@@ -250,7 +253,8 @@ def summarize(
 ) -> Summary:
     from gacer_tune.artifact import MODULE, REPORT, SCHEDULE, TRACE, TRIALS, WEIGHTS
 
-    names = (MODULE, WEIGHTS, SCHEDULE, TRIALS, REPORT, TRACE, "manifest.json")
+    runnable = (MODULE, WEIGHTS) if settings.simulate is None else ()
+    names = (*runnable, SCHEDULE, TRIALS, REPORT, TRACE, "manifest.json")
     return Summary(
         artifact=settings.out,
         baseline=outcome.baseline,

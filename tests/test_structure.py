@@ -24,6 +24,7 @@ TVM = (
     "gacer_tune.kernels.emit.",
     "gacer_tune.kernels.cuda.emit.",
     "gacer_tune.executor.interpreter",
+    "gacer_tune.executor.cuda.host",
     "gacer_tune.bench.relax_build",
 )
 

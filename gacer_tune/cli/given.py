@@ -31,6 +31,7 @@ def read_settings(
     settings = check_settings(merged, tuple(given))
     if merged.get("batch") is not None:
         settings = _changed(settings, ({} if t.batch else {"batch": merged["batch"]} for t in settings.tenants))
+    _refuse_without_gpu(settings)
     for text in shapes:
         settings = _with_shape(settings, text)
     for tenant in settings.tenants:
@@ -38,6 +39,12 @@ def read_settings(
             state = "a folder, an ONNX file is needed" if tenant.path.is_dir() else "no such file"
             raise UserError(f"{tenant.path}: {state}")
     return settings
+
+
+def _refuse_without_gpu(settings: Settings) -> None:
+    for name, value in (("precision", settings.precision), ("simulate", settings.simulate)):
+        if value is not None and settings.target != "cuda":
+            raise UserError(f"{name} {value}: only with target cuda, the target is {settings.target}")
 
 
 def _with_shape(settings: Settings, text: str) -> Settings:

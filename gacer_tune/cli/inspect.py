@@ -56,12 +56,15 @@ def _inspect_models(models: list[str], shapes: list[str], options: dict[str, obj
     from gacer_tune.cli.given import read_settings
     from gacer_tune.cli.ops import op_rows, ops_table, totals
 
+    if options.get("target") == "cuda":
+        options = {**options, "simulate": "h100"}  # what is in a model does not depend on the GPU that is there
     settings = read_settings(models, shapes, None, options)
     from gacer_tune.cli.progress import listening
-    from gacer_tune.preparing import machine_here, read_models
+    from gacer_tune.preparing import read_models
+    from gacer_tune.targets import machine_of
     from gacer_tune.tenants import assemble
 
-    machine = machine_here()
+    machine = machine_of(settings)
     with listening() as listen:
         workload = assemble(read_models(settings, machine, listen), machine).workload
     document = []

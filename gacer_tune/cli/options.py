@@ -24,6 +24,19 @@ Shapes = Annotated[
 ]
 Batch = Annotated[int | None, typer.Option(metavar="N", help="Batch of every model that has none of its own.")]
 Target = Annotated[str | None, typer.Option(metavar="cpu|cuda", help="Where the models run; cpu unless given.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="fp32|tf32|fp16",
+        help="On a GPU: how values are stored and multiplied; sums are float32. fp16 unless given.",
+    ),
+]
+Simulate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="h100|a100", help="Search for target cuda without a GPU, on a model of one."
+    ),
+]
 
 
 def spread(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from gacer_tune.cli.codes import INTERRUPTED
-from gacer_tune.cli.options import Batch, Json, Shapes, Target, spread
+from gacer_tune.cli.options import Batch, Json, Precision, Shapes, Simulate, Target, spread
 from gacer_tune.cli.output import Output, printable, table
 from gacer_tune.cli.progress import interruptible, listening
 from gacer_tune.report.units import clock_text, seconds_text
@@ -42,7 +42,12 @@ class Options:
     ] = None
     config: Annotated[Folder, Option("-c", "--config", metavar="FILE", help="Models and options as YAML.")] = None
     target: Target = None
-    lanes: Annotated[Count, Option(metavar="N", help="Cores to use; all of this process unless given.")] = None
+    precision: Precision = None
+    simulate: Simulate = None
+    lanes: Annotated[
+        Count,
+        Option(metavar="N", help="Cores to use, all of this process unless given; on a GPU streams, two for a model."),
+    ] = None
     budget: Annotated[Text, Option(metavar="TIME", help="Time to search for, as in 90s, 2m, 1h; else 120s.")] = None
     trials: Annotated[Count, Option(metavar="N", help="Stop the search after so many schedules.")] = None
     strategy: Annotated[
@@ -90,8 +95,8 @@ def tune(options: Options) -> None:
     from gacer_tune.cli.given import read_settings
 
     names = (
-        "target", "lanes", "trials", "strategy", "objective", "only", "seed", "batch", "out", "resume", "dry_run",
-        "early_stop",
+        "target", "precision", "simulate", "lanes", "trials", "strategy", "objective", "only", "seed", "batch", "out",
+        "resume", "dry_run", "early_stop",
     )  # fmt: skip
     given = {name: getattr(options, name) for name in (*names, "cache")} | {"budget_s": options.budget}
     settings = read_settings(options.models or (), options.shape or (), options.config, given)
@@ -116,11 +121,11 @@ def tune(options: Options) -> None:
 
 def _require_lanes(settings: Settings) -> None:
     """Refuse now what would be refused after the models have been read."""
-    if settings.lanes is None or settings.target != "cpu":
+    if settings.lanes is None:
         return
-    from gacer_tune.executor.threads import allowed_cpus, require_lanes
+    from gacer_tune.targets import lanes_of
 
-    require_lanes(settings.lanes, allowed_cpus())
+    lanes_of(settings)
 
 
 def _show_plan(settings: Settings, output: Output) -> None:

@@ -13,6 +13,7 @@ from gacer_tune.ir.neighbours import normal
 from gacer_tune.ir.schedule import Cluster, Schedule, breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.objective import Objective, ObjectiveName
+from gacer_tune.search.streams import STREAM_BASELINES
 
 _BASELINES = {"sequential": sequential, "lane_per_tenant": lane_per_tenant, "breadth_first": breadth_first}
 BASELINES: tuple[str, ...] = tuple(_BASELINES)
@@ -21,7 +22,18 @@ _PARTS = (1.0, 0.75, 0.5)
 
 def baselines(workload: Workload, profile: Profile, lanes: int) -> dict[str, Schedule]:
     """The baselines by name, each with the variants that are best for the lanes that its kernels are cut over."""
+    if workload.target == "cuda":
+        return _on_streams(workload, profile, lanes)
     return {name: _best(workload, profile, make(workload, lanes)) for name, make in _BASELINES.items()}
+
+
+def _on_streams(workload: Workload, profile: Profile, lanes: int) -> dict[str, Schedule]:
+    """On a GPU; what has it alone takes the variants that are best alone."""
+    alone = replace(profile, shared=profile.alone)
+    return {
+        name: _best(workload, alone if name == "sequential" else profile, make(workload, lanes))
+        for name, make in STREAM_BASELINES.items()
+    }
 
 
 def objective_of(name: ObjectiveName, workload: Workload, profile: Profile, lanes: int) -> Objective:
@@ -35,7 +47,7 @@ def alone_s(workload: Workload, profile: Profile, lanes: int) -> tuple[float, ..
     for number, tenant in enumerate(workload.tenants):
         only = Workload((tenant,), workload.target)
         row = replace(profile, alone=(profile.alone[number],), shared=(profile.shared[number],))
-        plan = lower(only, _best(only, row, sequential(only, lanes)))
+        plan = lower(only, baselines(only, row, lanes)["sequential"])
         found.append(simulate(only, plan, row).makespan_s)
     return tuple(found)
 
@@ -44,6 +56,10 @@ def seeds(workload: Workload, profile: Profile, lanes: int) -> tuple[Schedule, .
     """List schedules, and mixes of "each on lanes of its own" with "all lanes for each" cut where lanes are level."""
     if lanes == 1 or not any(tenant.ops for tenant in workload.tenants):
         return ()
+    if workload.target == "cuda":
+        alone = replace(profile, shared=profile.alone)
+        whole = [make(workload, lanes) for make in STREAM_BASELINES.values()]
+        return (*(_best(workload, alone, schedule) for schedule in whole), list_schedule(workload, profile, lanes))
     own = shares(_totals(workload, profile), lanes)
     mixes = [
         _apart_and_together(workload, profile, own, lanes, (part, last)) for part in _PARTS for last in (True, False)

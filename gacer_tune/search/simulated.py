@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import Timeline, simulate
 from gacer_tune.ir.lower import lower
+from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.verify import IllegalScheduleError
 from gacer_tune.ir.workload import Workload
@@ -76,6 +77,10 @@ class SimulatedDevice:
             plan = lower(self.workload, schedule)
         except IllegalScheduleError as error:
             return Failure("illegal", str(error))
+        return self.timeline(plan)
+
+    def timeline(self, plan: Plan) -> Timeline:
+        """What really happens when the plan runs."""
         return simulate(self.workload, plan, self._truth)
 
     def _factor(self) -> float:

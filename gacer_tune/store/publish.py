@@ -74,15 +74,18 @@ def open_artifact(folder: Path, needed: Collection[str] = ()) -> dict[str, Any]:
     torn or newer manifest, a file that is missing, changed, not listed, no plain file, or outside the folder.
     """
     manifest = _read_manifest(folder / MANIFEST)
-    files = manifest["files"]
-    for name in needed:
-        if name not in files:
-            raise UserError(f"{folder / name}: needed, but not listed in {MANIFEST}")
-    for name, facts in files.items():
+    require_listed(folder, manifest, needed)
+    for name, facts in manifest["files"].items():
         if not _is_plain(name):
             raise UserError(f"{folder / MANIFEST}: lists {name!r}, only plain file names are allowed")
         _verify(folder / name, _facts(folder, name, facts))
     return manifest
+
+
+def require_listed(folder: Path, manifest: Mapping[str, Any], names: Collection[str]) -> None:
+    for name in names:
+        if name not in manifest["files"]:
+            raise UserError(f"{folder / name}: needed, but not listed in {MANIFEST}")
 
 
 def _stage(folder: Path, files: Mapping[str, bytes | Path], manifest: Mapping[str, Any]) -> None:

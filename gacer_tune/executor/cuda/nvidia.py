@@ -1,0 +1,133 @@
+"""The real driver: CUDA's runtime through NVIDIA's Python bindings; kernels are launched through TVM's module."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm_ffi
+from numpy.typing import NDArray
+
+from gacer_tune.devices.cuda.gpu import bindings, call
+from gacer_tune.errors import UserError
+from gacer_tune.executor.cuda.libraries import load_cuda_runtime
+
+Array = NDArray[Any]
+
+
+class Nvidia:
+    """GPU `device` of this machine, and the module of a library. Implements `Driver`.
+
+    Handles are kept here as the objects of the bindings, and go out as their numbers in a list, so that nothing that
+    is still in use is freed.
+    """
+
+    def __init__(self, library: Path, device: int = 0) -> None:
+        self.cuda = bindings()
+        load_cuda_runtime()
+        call(self.cuda.cudaSetDevice(device))
+        self._device = tvm_ffi.device("cuda", device)
+        self._module = tvm_ffi.load_module(str(library))
+        self._functions: dict[str, Any] = {}
+        self._handles: list[Any] = [None]
+        self._urgency = call(self.cuda.cudaDeviceGetStreamPriorityRange())
+
+    def allocate(self, nbytes: int) -> int:
+        free, _ = call(self.cuda.cudaMemGetInfo())
+        if nbytes > free:
+            raise UserError(f"the models need {nbytes} bytes of the GPU's memory, {free} are free")
+        return int(call(self.cuda.cudaMalloc(nbytes)))
+
+    def staging(self, nbytes: int) -> Array:
+        address = int(call(self.cuda.cudaHostAlloc(max(nbytes, 1), 0)))
+        block = (ctypes.c_uint8 * max(nbytes, 1)).from_address(address)
+        return np.ctypeslib.as_array(block)[:nbytes]
+
+    def upload(self, address: int, data: Array, stream: int) -> None:
+        kind = self.cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        call(self.cuda.cudaMemcpyAsync(address, data.ctypes.data, data.nbytes, kind, self._handles[stream]))
+
+    def download(self, data: Array, address: int, stream: int) -> None:
+        kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        call(self.cuda.cudaMemcpyAsync(data.ctypes.data, address, data.nbytes, kind, self._handles[stream]))
+
+    def copy(self, to: int, address: int, nbytes: int, stream: int) -> None:
+        kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        call(self.cuda.cudaMemcpyAsync(to, address, nbytes, kind, self._handles[stream]))
+
+    def fill(self, address: int, value: int, nbytes: int, stream: int) -> None:
+        call(self.cuda.cudaMemsetAsync(address, value, nbytes, self._handles[stream]))
+
+    def stream(self, urgent: bool = False) -> int:
+        """Priorities are numbers; the smaller the more urgent."""
+        least, greatest = self._urgency
+        flags = self.cuda.cudaStreamNonBlocking
+        return self._keep(call(self.cuda.cudaStreamCreateWithPriority(flags, greatest if urgent else least)))
+
+    def event(self, timed: bool = False) -> int:
+        flags = self.cuda.cudaEventDefault if timed else self.cuda.cudaEventDisableTiming
+        return self._keep(call(self.cuda.cudaEventCreateWithFlags(flags)))
+
+    def launch(self, function: str, pointers: Sequence[int], span: tuple[int, int], stream: int) -> None:
+        if function not in self._functions:
+            self._functions[function] = self._module[function]
+        with tvm_ffi.use_raw_stream(self._device, int(self._handles[stream])):
+            self._functions[function](*map(ctypes.c_void_p, pointers), *span)
+
+    def record(self, event: int, stream: int) -> None:
+        call(self.cuda.cudaEventRecord(self._handles[event], self._handles[stream]))
+
+    def mark(self, event: int, stream: int) -> None:
+        flags = self.cuda.cudaEventRecordExternal
+        call(self.cuda.cudaEventRecordWithFlags(self._handles[event], self._handles[stream], flags))
+
+    def wait(self, stream: int, event: int) -> None:
+        call(self.cuda.cudaStreamWaitEvent(self._handles[stream], self._handles[event], 0))
+
+    def begin_capture(self, stream: int) -> None:
+        mode = self.cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        call(self.cuda.cudaStreamBeginCapture(self._handles[stream], mode))
+
+    def end_capture(self, stream: int) -> int:
+        return self._keep(call(self.cuda.cudaStreamEndCapture(self._handles[stream])))
+
+    def instantiate(self, graph: int) -> int:
+        return self._keep(call(self.cuda.cudaGraphInstantiate(self._handles[graph], 0)))
+
+    def update(self, instance: int, graph: int) -> bool:
+        status, _ = self.cuda.cudaGraphExecUpdate(self._handles[instance], self._handles[graph])
+        if status == self.cuda.cudaError_t.cudaErrorGraphExecUpdateFailure:
+            self.cuda.cudaGetLastError()  # it would come up again at the next launch
+            return False
+        call((status,))
+        return True
+
+    def drop(self, graph: int, instance: int) -> None:
+        if graph:
+            call(self.cuda.cudaGraphDestroy(self._handles[graph]))
+            self._handles[graph] = None
+        if instance:
+            call(self.cuda.cudaGraphExecDestroy(self._handles[instance]))
+            self._handles[instance] = None
+
+    def drop_events(self, events: Sequence[int]) -> None:
+        for event in events:
+            call(self.cuda.cudaEventDestroy(self._handles[event]))
+            self._handles[event] = None
+
+    def run(self, instance: int, stream: int) -> None:
+        call(self.cuda.cudaGraphLaunch(self._handles[instance], self._handles[stream]))
+
+    def synchronize(self, stream: int) -> None:
+        call(self.cuda.cudaStreamSynchronize(self._handles[stream]))
+
+    def elapsed_s(self, begin: int, end: int) -> float:
+        milliseconds = call(self.cuda.cudaEventElapsedTime(self._handles[begin], self._handles[end]))
+        return float(milliseconds) / 1000
+
+    def _keep(self, handle: Any) -> int:
+        self._handles.append(handle)
+        return len(self._handles) - 1

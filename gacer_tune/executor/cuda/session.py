@@ -1,0 +1,168 @@
+"""A compiled module on a GPU: one block of its memory, and plans captured as graphs that run in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from gacer_tune.errors import UserError
+from gacer_tune.executor.cuda.driver import Driver, capture
+from gacer_tune.executor.cuda.graph import Launch, Mark, Marks, script
+from gacer_tune.ir.plan import Memory, Plan, Slice
+from gacer_tune.ir.workload import Port, Workload
+
+SLACK = 256  # bytes after the last buffer that kernels may read (never write) beyond the end of a row
+MOST_LANES = 32
+
+Array = NDArray[Any]
+Stamp = tuple[Slice, int, Mark, int]  # slice, lane, mark, timed event
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGraph:
+    """A plan ready to run. `stamps` are there where it was loaded with marks."""
+
+    plan: Plan
+    instance: int
+    stamps: tuple[Stamp, ...] = ()
+
+
+class CudaSession:
+    """Has the methods of the CPU's Session; `port` is memory of the host that `run` brings to the GPU and back.
+
+    Not for several threads at once: a run holds a lock.
+    """
+
+    def __init__(self, driver: Driver, workload: Workload, memory: Memory, lanes: int) -> None:
+        require_streams(lanes)
+        self.driver, self.workload, self.memory = driver, workload, memory
+        self.base = driver.allocate(memory.nbytes + SLACK)
+        self.streams = tuple(driver.stream() for _ in range(lanes))
+        self.cpus = tuple(range(lanes))  # what lanes are on this device: numbers of streams
+        self._ends = (driver.event(timed=True), driver.event(timed=True))
+        self._ports = {
+            (t, port.buffer): driver.staging(_nbytes(port)).view(port.dtype).reshape(port.shape)
+            for t, tenant in enumerate(workload.tenants)
+            for port in (*tenant.inputs, *tenant.outputs)
+        }
+        self._warm: set[str] = set()
+        self._lock = threading.Lock()
+
+    def read_weights(self, path: Path) -> None:
+        """Bring the weights of a safetensors file, named by content, to their places, one at a time."""
+        with safe_open(str(path), framework="numpy") as weights:
+            self.place_weights((name, weights.get_tensor(name)) for name in weights.keys())  # noqa: SIM118
+
+    def place_weights(self, weights: Iterable[tuple[str, Array]]) -> None:
+        """Bring weights, by content, to their places. KeyError when one belongs to no buffer."""
+        places = {
+            buffer.content: self.memory.offsets[t][b]
+            for t, tenant in enumerate(self.workload.tenants)
+            for b, buffer in enumerate(tenant.buffers)
+            if buffer.kind == "weight"
+        }
+        for content, array in weights:
+            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            self.driver.upload(self.base + places[content], data, self.streams[0])
+            self.driver.synchronize(self.streams[0])
+
+    def port(self, tenant: int, port: Port) -> Array:
+        """An input or output on the host, as an array of its shape."""
+        return self._ports[tenant, port.buffer]
+
+    def address(self, tenant: int, port: Port) -> int:
+        """Where an input or output lies on the device."""
+        return self.base + self.memory.offsets[tenant][port.buffer]
+
+    def poison(self) -> None:
+        """Make everything but weights NaN, so that a value nobody computed cannot pass for an old one."""
+        start = self.memory.weights_nbytes
+        self.driver.fill(self.base + start, 0xFF, self.memory.nbytes + SLACK - start, self.streams[0])
+        self.driver.synchronize(self.streams[0])
+
+    def load(self, plan: Plan, marks: Marks = "none", old: LoadedGraph | None = None) -> LoadedGraph:
+        """Capture the plan. `old`, which is not run any more, lends its instance where the graphs are alike.
+
+        Raises UserError for more lanes than the session has, KeyError for a function that the module lacks.
+        """
+        if len(plan.lanes) > len(self.streams):
+            raise UserError(f"lanes: {len(plan.lanes)}, this session has {len(self.streams)} streams")
+        self._warm_up(plan)
+        steps = script(plan, marks)
+        events = [self.driver.event(timed=True) for _ in steps.marks]
+        graph = capture(self.driver, steps, self.streams, events, self._launch)
+        slices = list(plan.slices())
+        stamps = tuple((slices[m.row], m.stream, m, e) for m, e in zip(steps.marks, events, strict=True))
+        if old is not None and self.driver.update(old.instance, graph):
+            self.driver.drop(graph, 0)
+            return LoadedGraph(plan, old.instance, stamps)
+        instance = self.driver.instantiate(graph)
+        self.driver.drop(graph, 0 if old is None else old.instance)
+        return LoadedGraph(plan, instance, stamps)
+
+    def run(self, loaded: LoadedGraph) -> None:
+        """Bring the inputs to the device, carry out the plan once, bring the outputs back."""
+        with self._lock:
+            self.upload()
+            self.driver.run(loaded.instance, self.streams[0])
+            self.download()
+            self.driver.synchronize(self.streams[0])
+
+    def seconds(self, loaded: LoadedGraph) -> float:
+        """Carry out the plan once on the inputs that are there; seconds on the device, without copies."""
+        with self._lock:
+            begin, end = self._ends
+            self.driver.record(begin, self.streams[0])
+            self.driver.run(loaded.instance, self.streams[0])
+            self.driver.record(end, self.streams[0])
+            self.driver.synchronize(self.streams[0])
+            return self.driver.elapsed_s(begin, end)
+
+    def times(self, loaded: LoadedGraph) -> list[float]:
+        """Seconds of each stamp since the begin of the last `seconds`."""
+        return [self.driver.elapsed_s(self._ends[0], event) for _, _, _, event in loaded.stamps]
+
+    def upload(self, only: Sequence[int] | None = None) -> None:
+        """Give the inputs of all tenants, or of some, to the device."""
+        for t, tenant in enumerate(self.workload.tenants):
+            for port in tenant.inputs if only is None or t in only else ():
+                self.driver.upload(self.address(t, port), self._ports[t, port.buffer], self.streams[0])
+
+    def download(self) -> None:
+        for t, tenant in enumerate(self.workload.tenants):
+            for port in tenant.outputs:
+                self.driver.download(self._ports[t, port.buffer], self.address(t, port), self.streams[0])
+
+    def _launch(self, operation: Launch, stream: int) -> None:
+        piece = operation.piece
+        kernel = self.workload.tenants[piece.tenant].kernels[piece.kernel]
+        offsets = self.memory.offsets[piece.tenant]
+        pointers = [self.base + offsets[o.buffer] + o.offset for o in kernel.operands]
+        self.driver.launch(kernel.variants[piece.variant].function, pointers, (piece.lo, piece.hi), stream)
+
+    def _warm_up(self, plan: Plan) -> None:
+        """Run each function once before it is first captured: its code is loaded then, which a capture forbids."""
+        for row, piece in enumerate(plan.slices()):
+            kernel = self.workload.tenants[piece.tenant].kernels[piece.kernel]
+            name = kernel.variants[piece.variant].function
+            if name not in self._warm:
+                self._launch(Launch(0, row, piece), self.streams[0])
+                self._warm.add(name)
+        self.driver.synchronize(self.streams[0])
+
+
+def require_streams(lanes: int) -> None:
+    """Refuse numbers of lanes that no GPU profits from."""
+    if not 1 <= lanes <= MOST_LANES:
+        raise UserError(f"lanes: {lanes}, on a GPU 1 to {MOST_LANES}")
+
+
+def _nbytes(port: Port) -> int:
+    return int(np.prod(port.shape, dtype=np.int64)) * np.dtype(port.dtype).itemsize
