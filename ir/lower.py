@@ -64,27 +64,32 @@ class _Builder:
             variant = schedule.variants[tenant][number]
             items = model.kernels[number].variants[variant].items
             count = min(chunks, items)
-            needs = [place for parent in model.depends[number] for place in self.done[tenant][parent]]
+            wanted = self._wanted([place for parent in model.depends[number] for place in self.done[tenant][parent]])
             places = []
             for i in range(count):
                 lane = lanes[(first + i) % len(lanes)]
-                waits = self._waits(lane, needs)
+                waits = self._waits(lane, wanted)
                 lo, hi = items * i // count, items * (i + 1) // count
                 places.append(self._append(lane, Slice(tenant, number, variant, lo, hi, cluster, waits)))
             self.done[tenant].append(places)
 
-    def _waits(self, lane: int, needs: list[tuple[int, int]]) -> tuple[Wait, ...]:
-        """Waits of the next slice of `lane`, newest facts first, without those that others imply."""
+    def _wanted(self, needs: list[tuple[int, int]]) -> list[int]:
+        """How many slices of each lane must be done before a slice that needs these (lane, position) may start."""
         wanted = list(self.floor)
-        for other, position in needs:
-            wanted[other] = max(wanted[other], position + 1)
+        for lane, position in needs:
+            if position >= wanted[lane]:
+                wanted[lane] = position + 1
+        return wanted
+
+    def _waits(self, lane: int, wanted: list[int]) -> tuple[Wait, ...]:
+        """Waits of the next slice of `lane`, newest facts first, without those that others imply."""
         known, waits = self.known[lane], []
-        order = sorted((o for o in range(len(wanted)) if o != lane), key=lambda o: wanted[o] - known[o], reverse=True)
-        for other in order:
+        missing = [o for o, (want, have) in enumerate(zip(wanted, known, strict=True)) if want > have and o != lane]
+        missing.sort(key=lambda o: wanted[o] - known[o], reverse=True)
+        for other in missing:
             if wanted[other] > known[other]:
                 waits.append(Wait(other, wanted[other]))
-                for index, count in enumerate(self.clocks[other, wanted[other] - 1]):
-                    known[index] = max(known[index], count)
+                known[:] = map(max, known, self.clocks[other, wanted[other] - 1])
         return tuple(sorted(waits, key=lambda wait: wait.lane))
 
     def _append(self, lane: int, piece: Slice) -> tuple[int, int]:
