@@ -13,13 +13,12 @@ from gacer_tune.errors import UserError
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import normal
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.ir.verify import IllegalScheduleError
 from gacer_tune.ir.workload import Kernel, Tenant, Workload
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.fingerprint import host_fingerprint
-from gacer_tune.store.schedules import Record, Result, keep, key_of, records
+from gacer_tune.store.schedules import Record, Result, find, keep, key_of, records
 
 if TYPE_CHECKING:
     from gacer_tune.preparing import Prepared
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_OFFERED = 4
 MOST_TRIALS = 8
+MOST_READ = 100  # records that are looked at for a place to start from
+MOST_CHUNKS = 64  # for each lane; a search proposes two
 # Every other way of searching is there to be compared at equal budget: an answer known beforehand would decide that.
 STRATEGY = "evolve"
 
@@ -35,7 +36,8 @@ _log = logging.getLogger(__name__)
 
 
 def offered(settings: Settings, prepared: Prepared) -> tuple[Schedule, ...]:
-    """Schedules of the cache for this workload, the one that was found for exactly this first; at most MOST_OFFERED.
+    """Schedules of the cache for this workload, at most MOST_OFFERED: the one that was found for exactly this, then
+    those of this machine, then those for this objective and as many lanes; the latest of equals first.
 
     What was found for another batch, machine or number of lanes is a place to start from, with its runners-up. Nothing
     is believed: all are fitted to this workload, and the search measures them. What does not fit is dropped, with one
@@ -49,15 +51,19 @@ def offered(settings: Settings, prepared: Prepared) -> tuple[Schedule, ...]:
 
 
 def _offered(cache: Cache, workload: Workload, profile: Profile, wanted: tuple[str, int]) -> list[Schedule]:
-    objective, lanes = wanted
-    key = key_of(workload, objective, lanes, host_fingerprint())
-    known = [record for _, record in records(cache) if record.key == key or _related(record, workload)]
+    (objective, lanes), here = wanted, host_fingerprint()
+    exact = find(cache, key_of(workload, objective, lanes, here))
+    others = [record for _, record in records(cache, MOST_READ) if _related(record, workload)]
+    others = [record for record in others if exact is None or record.key != exact.key]
+    others.sort(key=lambda record: (record.fingerprint.key() != here.key(), _other(record, wanted)))
     found: dict[Schedule, None] = {}
-    for record in sorted(known, key=lambda record: _distance(record, key, wanted))[:MOST_OFFERED]:
+    for record in ([exact] if exact else []) + others[:MOST_OFFERED]:
         try:
-            found |= dict.fromkeys(_fitted_all(record, workload, profile, lanes, record.key == key))
-        except (IllegalScheduleError, ValueError) as error:
-            _log.warning("cached schedule of %s dropped, it does not fit: %s", ", ".join(record.tenants), error)
+            found |= dict.fromkeys(_fitted_all(record, workload, profile, lanes, record is exact))
+        except ValueError as error:
+            text = f"cached schedule of {', '.join(record.tenants)} dropped, it does not fit: {error}"
+            # Names in a record may be anybody's: none may command a terminal.
+            _log.warning("%s", "".join(letter if letter.isprintable() else "?" for letter in text))
     return list(found)[:MOST_OFFERED]
 
 
@@ -69,10 +75,9 @@ def _related(record: Record, workload: Workload) -> bool:
     )
 
 
-def _distance(record: Record, key: str, wanted: tuple[str, int]) -> tuple[bool, bool, bool, float]:
-    """Exactly this first, then this machine, then this objective and lanes, then the latest."""
-    here = record.fingerprint.key() == host_fingerprint().key()
-    return record.key != key, not here, (record.objective, record.schedule.lanes) != wanted, -record.made_s
+def _other(record: Record, wanted: tuple[str, int]) -> bool:
+    """Found for another objective or number of lanes."""
+    return (record.objective, record.schedule.lanes) != wanted
 
 
 def _fitted_all(record: Record, workload: Workload, profile: Profile, lanes: int, exact: bool) -> Iterator[Schedule]:
@@ -94,6 +99,8 @@ def fitted(schedule: Schedule, theirs: Workload, ours: Workload, profile: Profil
             raise ValueError(f"{other.name}: made for {len(one.ops)} ops, it has {len(other.ops)} or other ones")
     if schedule.lanes > lanes:
         raise ValueError(f"{schedule.lanes} lanes, there are {lanes}")
+    if (chunks := max((max(row, default=0) for row in schedule.chunks), default=0)) > MOST_CHUNKS * lanes:
+        raise ValueError(f"{chunks} chunks of an op, at most {MOST_CHUNKS * lanes}")
     variants = tuple(
         tuple(
             _variant(theirs.tenants[t].kernels[k].variants[v].function, kernel, ours, profile, (t, k, lanes))

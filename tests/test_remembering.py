@@ -119,6 +119,20 @@ def test_what_does_not_fit_is_dropped_with_one_plain_line(
     assert caplog.messages == [f"cached schedule of det, seg dropped, it does not fit: {reason}"]
 
 
+def test_names_in_a_record_command_no_terminal(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    evil = Workload(tuple(replace(tenant, name=f"\x1b[2J{tenant.name}") for tenant in PAIR.tenants))
+    put(cache, made(evil))
+    assert offered(asked(), prepared(cache, lanes=1)) == ()
+    assert caplog.messages[0].startswith("cached schedule of ?[2Jdet, ?[2Jseg dropped")
+
+
+def test_a_plan_of_millions_of_slices_is_not_even_lowered() -> None:
+    vast = Workload((chain("det", (10**6,) * 3, variants=2), chain("seg", (6, 8), variants=2)))
+    cut = replace(breadth_first(vast, 2), chunks=((10**6,) * 3, (0, 0)))
+    with pytest.raises(ValueError, match="1000000 chunks of an op, at most 128"):
+        fitted(cut, vast, vast, random_profile(random.Random(1), vast), 2)
+
+
 def test_the_line_reaches_users_who_have_configured_nothing(
     cache: Cache, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ weights, so it may come from another machine: what it offers is checked against 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -178,14 +179,26 @@ def find(cache: Cache, key: str) -> Record | None:
         return None  # collected by another process since, or of another version
 
 
-def records(cache: Cache) -> list[tuple[Entry, Record]]:
-    """All readable records with their files, the latest made first."""
+def records(cache: Cache, most: int | None = None) -> list[tuple[Entry, Record]]:
+    """All readable records with their files, or the `most` of them that were last used; the latest made first.
+
+    To look at them is not to use them.
+    """
     keys: dict[str, Entry] = {}
     for entry in cache.list():
         if entry.path.suffix == SUFFIX:
             keys.setdefault(entry.key, entry)
-    found = [(entry, record) for entry in keys.values() if (record := find(cache, entry.key)) is not None]
+    found = [(entry, record) for entry in list(keys.values())[:most] if (record := _read(entry)) is not None]
     return sorted(found, key=lambda pair: -pair[1].made_s)
+
+
+def _read(entry: Entry) -> Record | None:
+    """None for a file that is gone, damaged, or of another version."""
+    try:
+        data = entry.path.read_bytes()
+        return parse(data) if hashlib.sha256(data).hexdigest() == entry.sha256 else None
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def keep(cache: Cache, record: Record) -> bool:

@@ -168,6 +168,17 @@ def test_the_latest_is_listed_first_and_other_entries_are_passed_over(cache: Cac
     assert [record for _, record in records(cache)] == [new, old]
 
 
+def test_to_look_at_records_is_not_to_use_them(cache: Cache) -> None:
+    for objective in ("makespan", "slo", "throughput"):
+        put(cache, made(objective=objective))
+    before = cache.list()
+    assert len(records(cache)) == 3
+    assert [record.objective for _, record in records(cache, 1)] == ["throughput"], "the last one that was put"
+    assert cache.list() == before
+    before[0].path.write_bytes(before[0].path.read_bytes() + b" ")
+    assert len(records(cache)) == 2, "what does not match its hash is no record"
+
+
 def test_a_later_search_replaces_an_earlier_one(cache: Cache) -> None:
     assert keep(cache, made())
     assert keep(cache, made(best_s=0.019, made_s=NOW_S + 1))
