@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +15,7 @@ from gacer_tune.ir.verify import IllegalScheduleError, verify
 from gacer_tune.ir.workload import Tenant, Workload
 from gacer_tune.regression.change import Change, Place, changed
 
+_FUNCTION = re.compile(r"\bgt_(\w+)_([0-9a-f]{6})[0-9a-f]{14}\b")
 _CLUSTERS = " | "  # between what is decided for one cluster and for the next
 
 
@@ -107,9 +109,16 @@ def same_ops(one: Tenant, other: Tenant) -> bool:
 
 def _listed(tenant: str, what: str, of: str, rows: tuple[Sequence[str], Sequence[str], Sequence[str]]) -> list[Change]:
     """One change for all places that differ; rows: their names, and what was decided before and after."""
-    places = tuple(Place(name, one, other) for name, one, other in zip(*rows, strict=True) if one != other)
+    places = tuple(
+        Place(name, _short(one), _short(other)) for name, one, other in zip(*rows, strict=True) if one != other
+    )
     count = f"{len(places)} of {len(rows[0])} {of}"
     return [Change("schedule", what, tenant, "", count, places)] if places else []
+
+
+def _short(text: str) -> str:
+    """`gt_conv2d_3e1d30a38bce47145350` -> `conv2d-3e1d30`: enough of a digest for people."""
+    return _FUNCTION.sub(r"\1-\2", text)
 
 
 def _lanes(side: _Side) -> str:

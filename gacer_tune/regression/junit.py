@@ -93,9 +93,8 @@ def _suite(name: str, cases: list[ElementTree.Element]) -> ElementTree.Element:
         "skipped": sum(case.find("skipped") is not None for case in cases),
     }
     time_s = sum(float(case.get("time", "0")) for case in cases)
-    suite = ElementTree.Element(
-        "testsuite", name=name, time=f"{time_s:.9f}", **{key: str(n) for key, n in count.items()}
-    )
+    numbers = {key: str(number) for key, number in count.items()}
+    suite = ElementTree.Element("testsuite", {"name": name, "time": f"{time_s:.9f}", **numbers})
     suite.extend(cases)
     return suite
 

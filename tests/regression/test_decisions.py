@@ -119,6 +119,17 @@ def test_variants_of_other_code_are_compared_by_their_work_items() -> None:
     assert change.text.startswith("det: variants of 3 of 3 kernels: op0 8 items (was 4 items), ")
 
 
+def test_functions_are_told_apart_in_full_and_shown_in_short() -> None:
+    def hashed(kernel: Any) -> tuple[Variant, ...]:
+        return tuple(Variant(f"gt_conv2d_3e1d30a38bce4714535{n}", v.items) for n, v in enumerate(kernel.variants))
+
+    alike = Workload(tuple(_other_variants(t, hashed) for t in MIX.tenants))
+    (change,) = decisions(artifact(decided(), alike), artifact(decided(variants=((1, 0, 0), (0, 0))), alike))
+    assert change.text == (
+        "det: variants of 1 of 3 kernels: op0 4 items by conv2d-3e1d30 (was 4 items by conv2d-3e1d30)"
+    )
+
+
 def test_lanes_and_kernels_in_words() -> None:
     assert [lanes_text(lanes) for lanes in ((0,), (0, 1, 2), (2, 0), (0, 2))] == ["0", "0-2", "2,0", "0,2"]
     first = MIX.tenants[0].ops[0]

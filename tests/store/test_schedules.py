@@ -103,6 +103,7 @@ HOSTILE: list[tuple[Edit, str]] = [
     (lambda d: d["schedule"].update(variants=[[9, 0, 0], [0, 0]]), "variant 9, allowed are 0 to 1"),
     (lambda d: d["trials"][0]["schedule"].update(first=[]), "first: 0 rows"),
     (lambda d: d["profile"]["alone"][0].pop(), "profile: "),
+    (lambda d: [d["profile"][side][1].pop() for side in ("alone", "shared")], "the workload has"),
 ]
 
 
