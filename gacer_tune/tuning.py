@@ -40,7 +40,7 @@ PAIRS = 30
 @dataclass(frozen=True, slots=True)
 class Summary:
     """baseline_s, best_s: medians over the interleaved pairs that decided; origin: which schedule was emitted;
-    stopped: why the search ended.
+    stopped: why the search ended; interval_s: of best_s, 95 % confidence.
     """
 
     artifact: Path
@@ -59,6 +59,7 @@ class Summary:
     rows: tuple[Row, ...]
     front: tuple[FrontPoint, ...]
     stopped: str
+    interval_s: tuple[float, float]
     files: tuple[Path, ...]
 
 
@@ -273,6 +274,7 @@ def summarize(
         rows=completions[0],
         front=completions[1],
         stopped=found.stopped,
+        interval_s=outcome.interval_s,
         files=tuple(settings.out / name for name in names),
     )
 

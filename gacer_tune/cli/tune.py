@@ -145,6 +145,8 @@ def _show(summary: Summary, output: Output) -> None:
     console = output.console()
     console.print(gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s) for r in summary.rows]))
     output.say(f"{verdict(summary)}.")
+    low, high = map(seconds_text, summary.interval_s)
+    output.say(f"what was written takes {seconds_text(summary.best_s)} (95 % interval {low} to {high}).")
     output.say(
         f"{summary.trials} trials, {summary.failed_trials} failed, in {clock_text(summary.seconds_spent)}; the search "
         f"ended: {summary.stopped}. Written:"

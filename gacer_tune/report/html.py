@@ -46,10 +46,12 @@ def _headline(figures: Figures) -> str:
         f"{figures.trials} trials, {figures.failed_trials} of them failed, in {clock_text(figures.seconds_spent)}; "
         f"strategy {words(figures.strategy)}, objective {words(figures.objective)}"
     )
+    low, high = map(seconds_text, figures.interval_s)
+    interval = f" (95 % interval {low} to {high})" if any(figures.interval_s) else ""
     return (
         f'<header><p class="number">{escape(number)}</p><h1>{escape(verdict(figures))}</h1>'
         f'<p class="quiet">{escape(seconds_text(figures.baseline_s))} before, {escape(seconds_text(figures.best_s))} '
-        f"after. {escape(spent)}.</p></header>"
+        f"after{escape(interval)}. {escape(spent)}.</p></header>"
     )
 
 

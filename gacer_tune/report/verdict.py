@@ -56,6 +56,7 @@ class Figures:
     rows: tuple[Gain, ...]
     front: tuple[Choice, ...] = ()
     stopped: str = ""
+    interval_s: tuple[float, float] = (0.0, 0.0)
 
     @staticmethod
     def from_manifest(manifest: Mapping[str, Any]) -> Figures:
@@ -68,6 +69,7 @@ class Figures:
                 int(data["failed_trials"]), str(data["strategy"]), _number(data["seconds_spent"]),
                 str(data.get("objective", "makespan")), tuple(_gain(row) for row in data["rows"]),
                 tuple(_choice(row) for row in data.get("front", ())), str(data.get("stopped", "")),
+                _interval(data.get("interval_s", (0.0, 0.0))),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -91,6 +93,11 @@ def _gain(row: Mapping[str, Any]) -> Gain:
     times = (_number(row[key]) for key in ("sequential_s", "lane_per_tenant_s", "tuned_s"))
     later = (_number(row.get(key, 0.0)) for key in ("breadth_first_s", "tuned_p95_s"))
     return Gain(str(row["name"]), *times, *later)
+
+
+def _interval(bounds: Any) -> tuple[float, float]:
+    low, high = bounds
+    return _number(low), _number(high)
 
 
 def _choice(row: Mapping[str, Any]) -> Choice:

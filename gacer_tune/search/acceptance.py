@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import wilcoxon
+from scipy.stats import binom, wilcoxon
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
@@ -18,6 +18,7 @@ from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Timing, Trial, checked
 
 SIGNIFICANCE = 0.05
+CONFIDENCE = 0.95
 FINALISTS = 3
 FRESH_RUNS = 12
 MIN_PAIRS = 5  # fewer cannot reach the significance: 1 / 2^5 < 0.05 < 1 / 2^4
@@ -31,6 +32,7 @@ class Outcome:
     speedup            median over the pairs of baseline / winner, also where it was not accepted; 1 without pairs
     p_value            one-sided Wilcoxon signed-rank; 1 without pairs
     baseline_s, best_s medians of the objective over the pairs; without pairs both are the baseline's fresh measurement
+    interval_s         where the median of the faster one lies, with 95 % confidence; without pairs its one value twice
     baseline           name of the best baseline
     reason             why, in words
     """
@@ -44,15 +46,27 @@ class Outcome:
     best_s: float
     baseline: str
     reason: str
+    interval_s: tuple[float, float] = (0.0, 0.0)
 
     def to_json(self) -> dict[str, Any]:
-        fields = ("origin", "accepted", "speedup", "p_value", "baseline_s", "best_s", "baseline", "reason")
+        fields = (
+            "origin",
+            "accepted",
+            "speedup",
+            "p_value",
+            "baseline_s",
+            "best_s",
+            "baseline",
+            "reason",
+            "interval_s",
+        )
         return {"schedule": self.schedule.to_json(), **{name: getattr(self, name) for name in fields}}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Outcome:
         """Inverse of to_json. Raises ValueError for a schedule of another format, TypeError for what is no outcome."""
-        return Outcome(**{**data, "schedule": Schedule.from_json(data["schedule"])})
+        low, high = data.get("interval_s", (0.0, 0.0))
+        return Outcome(**{**data, "schedule": Schedule.from_json(data["schedule"]), "interval_s": (low, high)})
 
 
 def finalists(trials: Sequence[Trial], objective: Objective, count: int = FINALISTS) -> list[Trial]:
@@ -105,7 +119,15 @@ def _judge(baseline: Trial, winner: Trial, pairs: Pairs) -> Outcome:
         best_s=statistics.median(best for _, best in pairs),
         baseline=baseline.origin,
         reason=f"{winner.origin} against {baseline.origin}: {speedup:.3f} times as fast, p = {p_value:.2g}",
+        interval_s=interval([best if accepted else base for base, best in pairs]),
     )
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """A 95 % confidence interval of the median, from order statistics: nothing is assumed of the distribution."""
+    ordered, count = sorted(values), len(values)
+    low = max(int(binom.ppf((1 - CONFIDENCE) / 2, count, 0.5)) - 1, 0)
+    return ordered[low], ordered[count - 1 - low]
 
 
 def p_faster(pairs: Pairs) -> float:
@@ -120,7 +142,8 @@ def p_faster(pairs: Pairs) -> float:
 
 
 def _stay(baseline: Trial, value: float, reason: str) -> Outcome:
-    return Outcome(baseline.schedule, baseline.origin, False, 1.0, 1.0, value, value, baseline.origin, reason)
+    both = (value, value)
+    return Outcome(baseline.schedule, baseline.origin, False, 1.0, 1.0, value, value, baseline.origin, reason, both)
 
 
 def _fresh(device: Device, trials: Sequence[Trial]) -> list[Trial]:

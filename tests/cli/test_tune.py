@@ -42,6 +42,7 @@ class Summary:
     trials_per_minute: float = 19.7
     rows: tuple[Row, ...] = (Row("det", 0.01, 0.012, 0.008), Row("together", 0.021, 0.0185, 0.015))
     stopped: str = "the time is used up"
+    interval_s: tuple[float, float] = (0.0148, 0.0153)
     files: tuple[Path, ...] = (Path("out/module.so"), Path("out/manifest.json"))
 
 
@@ -117,7 +118,7 @@ def test_json_is_the_last_line_and_alone_on_stdout(cli: Cli, models: Path, tunin
         "artifact": "out", "accepted": True, "baseline": "lane_per_tenant", "baseline_s": 0.0185, "best_s": 0.015,
         "failed_trials": 2, "files": ["out/module.so", "out/manifest.json"], "interrupted": False, "origin": "evolve",
         "p_value": 0.001, "seconds_spent": 125.0, "speedup": 1.234, "strategy": "evolve", "trials": 41,
-        "trials_per_minute": 19.7, "stopped": "the time is used up",
+        "trials_per_minute": 19.7, "stopped": "the time is used up", "interval_s": [0.0148, 0.0153],
         "rows": [
             {"name": "det", "sequential_s": 0.01, "lane_per_tenant_s": 0.012, "tuned_s": 0.008},
             {"name": "together", "sequential_s": 0.021, "lane_per_tenant_s": 0.0185, "tuned_s": 0.015},

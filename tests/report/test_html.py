@@ -79,6 +79,11 @@ def test_the_gain_leads(page: _Page) -> None:
     assert text.index("1.20x") < text.index("Tenants") < text.index("Lanes") < text.index("Search")
 
 
+def test_the_spread_of_the_result_is_told() -> None:
+    text = report_html(report(interval_s=[0.0148, 0.0153]))
+    assert "15.0 ms after (95 % interval 14.8 ms to 15.3 ms). 6 trials" in text
+
+
 def test_no_gain_is_no_number_above_one() -> None:
     page = report_html(report(accepted=False, speedup=1.01))
     assert '<p class="number">1.00x</p>' in page

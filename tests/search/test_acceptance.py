@@ -9,7 +9,7 @@ import pytest
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload, canonical
-from gacer_tune.search.acceptance import FRESH_RUNS, Outcome, accept, finalists, p_faster
+from gacer_tune.search.acceptance import FRESH_RUNS, Outcome, accept, finalists, interval, p_faster
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.trial import Failure, Timing, Trial
@@ -204,3 +204,21 @@ def test_finalists_are_the_best_that_are_no_baselines() -> None:
 def test_an_outcome_survives_json(bench: Any) -> None:
     outcome = judged(bench)
     assert Outcome.from_json(json.loads(canonical(outcome.to_json()))) == outcome
+
+
+def test_the_interval_by_hand() -> None:
+    """Of 30 values the 10th and the 21st: Binomial(30, 1/2) leaves less than 5 % outside."""
+    values = [float(n) for n in range(1, 31)]
+    assert interval(values[::-1]) == (10.0, 21.0)
+    assert interval([1.0, 2.0, 3.0, 4.0, 5.0]) == (1.0, 5.0), "five say little"
+    assert interval([2.0]) == (2.0, 2.0)
+
+
+def test_measuring_the_winner_again_lands_in_its_interval() -> None:
+    """At least nine times of ten, with 30 pairs and a true median of 1."""
+    inside = 0
+    for seed in range(200):
+        rng = random.Random(seed)
+        low, high = interval([rng.lognormvariate(0.0, 0.1) for _ in range(30)])
+        inside += low <= 1.0 <= high
+    assert 180 <= inside < 200

@@ -225,3 +225,16 @@ def test_other_objectives_are_followed(objective: Any) -> None:
     assert isinstance(best.result, Timing)
     assert best.result.tenants_s[1] == pytest.approx(0.01)
     assert best.result.median_s == pytest.approx(0.05)
+
+
+def test_one_half_of_the_space_inherits_nothing_from_the_other() -> None:
+    """After a joint search, a spatial one starts from the baselines again, under a name of its own."""
+    joint = list(tune(MIX, EXACT, PROFILE, options(60, strategy="evolve")))
+    assert any(len(trial.schedule.clusters) > 1 for trial in joint)
+    spatial = list(tune(MIX, EXACT, PROFILE, options(90, strategy="evolve", only="spatial"), joint))
+    assert len(spatial) == 30
+    assert {trial.origin for trial in spatial} == {"evolve_spatial_only"}
+    assert all(len(trial.schedule.clusters) == 1 for trial in spatial)
+    temporal = list(tune(MIX, EXACT, PROFILE, options(120, strategy="coordinate", only="temporal"), [*joint, *spatial]))
+    starts = {(s.variants, s.chunks) for s in baselines(MIX, PROFILE, 2).values()}
+    assert {(trial.schedule.variants, trial.schedule.chunks) for trial in temporal} <= starts

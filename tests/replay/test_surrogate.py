@@ -1,0 +1,112 @@
+"""The stand-ins for machines: made of recordings here, of a known simulated machine."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from math import inf
+
+import pytest
+
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.ir.neighbours import random_schedule
+from gacer_tune.ir.workload import Workload
+from gacer_tune.learning.recording import Recording
+from gacer_tune.search.seeds import baselines
+from gacer_tune.search.simulated import SimulatedDevice
+from gacer_tune.search.trial import Failure, Timing, Trial
+from tests.replay.curves import BANDWIDTH, gains, machine
+from tests.replay.prove import race
+from tests.replay.steady import steady
+from tests.replay.surrogate import Surrogate, bent, rank_correlation
+from tests.support.workloads import chain, flat_profile, random_profile
+
+MIX = Workload(tuple(chain(name, (1, 4, 2, 8, 3, 2), variants=2) for name in "abc"))
+PROFILE = random_profile(random.Random(1), MIX, contention=0.5)
+TRUTH = bent(PROFILE, (2.0, 1.0, 1.0))
+
+
+def recorded(count: int, noise: float = 0.01) -> Recording:
+    """What a machine with twice the contention that the profile knows was measured at."""
+    device, rng = SimulatedDevice(MIX, TRUTH, 2, noise=noise), random.Random(2)
+    schedules = [*baselines(MIX, PROFILE, 2).values(), *(random_schedule(MIX, 2, rng) for _ in range(count))]
+    trials = [Trial(s, device.measure(s, 5), "random", n) for n, s in enumerate(dict.fromkeys(schedules))]
+    return Recording("toy", MIX, PROFILE, tuple(trials))
+
+
+def test_a_surrogate_is_like_the_machine_that_was_recorded() -> None:
+    device, real = Surrogate(recorded(200)), SimulatedDevice(MIX, TRUTH, 2)
+    assert device.truth.shared == TRUTH.shared, "the contention was found"
+    rng, errors = random.Random(3), []
+    for _ in range(40):
+        schedule = random_schedule(MIX, 2, rng)
+        expected = real.measure(schedule, 1)
+        assert isinstance(expected, Timing)
+        errors.append(abs(device.true_s(schedule) / expected.median_s - 1))
+    assert max(errors) < 0.08
+    assert sum(errors) / len(errors) < 0.02
+    plain, surrogate = rank_correlation(recorded(200))
+    assert surrogate > 0.97 and surrogate >= plain - 0.01
+
+
+def test_measurements_are_the_truth_with_the_recorded_noise() -> None:
+    device = Surrogate(recorded(60, noise=0.05), seed=1)
+    schedule = recorded(60).trials[0].schedule
+    timing = device.measure(schedule, 400)
+    assert isinstance(timing, Timing)
+    assert timing.median_s == pytest.approx(device.true_s(schedule), rel=0.02)
+    assert 0.02 < timing.spread < 0.15
+    assert device.measure(schedule, 400, give_up_s=0.0) != timing
+    hopeless = device.measure(schedule, 9, give_up_s=0.0)
+    assert isinstance(hopeless, Timing) and len(hopeless.seconds) == 1
+    again = Surrogate(recorded(60, noise=0.05), seed=1)
+    assert again.measure(schedule, 400) == timing
+
+
+def test_evolve_overtakes_the_others_on_a_toy() -> None:
+    to_coordinate, to_random = race(recorded(150), seed=0, trials=80)
+    assert to_random <= to_coordinate < inf
+    assert to_coordinate <= 40
+    assert to_random <= 24
+
+
+def anchored(*pairs: tuple[str, float]) -> Recording:
+    schedule = baselines(MIX, PROFILE, 2)["sequential"]
+    trials = [Trial(schedule, Timing((s, s), (s, s, s)), origin, n) for n, (origin, s) in enumerate(pairs)]
+    return Recording("t", MIX, PROFILE, (*trials, Trial(schedule, Failure("crash", ""), "random", 99)))
+
+
+def test_what_the_machine_did_meanwhile_is_taken_out() -> None:
+    """The anchor takes 1 s, then 1.2 s, then 2 s: trials are scaled, or dropped where it changes or is far off."""
+    a = "anchor"
+    found = steady(
+        anchored((a, 1.0), ("x", 3.0), (a, 1.0), ("y", 3.0), (a, 1.2), ("z", 3.6), (a, 1.2), ("u", 3.0), (a, 2.0),
+                 ("v", 6.0), (a, 2.0), ("w", 3.0), (a, 1.0), (a, 1.0), (a, 1.0), (a, 1.0))
+    )  # fmt: skip
+    kept = {t.origin: t.result for t in found.trials}
+    assert set(kept) == {"x", "z"}
+    assert kept["x"] == Timing((3.0, 3.0), (3.0, 3.0, 3.0))
+    assert isinstance(kept["z"], Timing) and kept["z"].median_s == pytest.approx(3.0)
+    assert steady(anchored(("x", 3.0))) == anchored(("x", 3.0)), "nothing is known about the machine"
+
+
+def test_memory_slows_what_reads_much_on_many_lanes() -> None:
+    """A kernel of 1 s that moves 1 GB: its share of 20 GB/s is 10 GB/s for each of two lanes, 3 GB/s of 200 for 64."""
+    tenant = chain("a", (4,))
+    op = tenant.ops[0]
+    heavy = Workload((replace(tenant, ops=(replace(op, kernels=(replace(op.kernels[0], nbytes=10**9),)),)),))
+    flat = flat_profile(heavy, 0.05)
+    assert machine(heavy, flat, 2).shared[0][0][0] == pytest.approx(1e9 / (BANDWIDTH[2] / 2))
+    assert machine(heavy, flat, 64).shared[0][0][0] == pytest.approx(1e9 / (BANDWIDTH[64] / 64))
+    assert machine(heavy, flat_profile(heavy, 9.0), 2) == flat_profile(heavy, 9.0), (
+        "it computes for longer than it reads"
+    )
+
+
+@pytest.mark.parametrize(("items", "low", "high"), [(2, 1.9, 2.1), (64, 0.99, 1.1)])
+def test_there_is_room_where_cores_idle(items: int, low: float, high: float) -> None:
+    """Two tenants on eight lanes: ops of 2 items leave six idle, so both fit side by side; ops of 64 fill them all."""
+    pair = Workload(tuple(chain(name, (items,) * 5) for name in "ab"))
+    profile = Profile(flat_profile(pair, 1.0).alone, flat_profile(pair, 1.0).shared, 1e-6, 1e-6)
+    found = gains(pair, profile, 8, (24, inf))
+    assert low < found["sequential"] / found["tuned"] < high
