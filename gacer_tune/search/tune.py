@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from gacer_tune.cost_model.model import CostModel
 from gacer_tune.cost_model.profile import Profile, refuse_mismatch
 from gacer_tune.errors import UserError
 from gacer_tune.ir.neighbours import Only
@@ -37,7 +38,8 @@ _HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the firs
 @dataclass(frozen=True, slots=True)
 class TuneOptions:
     """budget_s: seconds for this call; trials: at most so many, those of the history counted. The baselines are always
-    measured, and right after them the schedules `offered`. Raises UserError for what cannot be.
+    measured, and right after them the schedules `offered`. prior: what earlier searches on this device have learned.
+    Raises UserError for what cannot be.
     """
 
     budget_s: float = 120.0
@@ -47,6 +49,7 @@ class TuneOptions:
     seed: int = 0
     only: Only | None = None
     offered: tuple[Schedule, ...] = ()
+    prior: CostModel | None = None
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0:
@@ -110,7 +113,7 @@ def _strategy(options: TuneOptions, space: Space, profile: Profile, objective: O
         return CoordinateDescent(space, objective)
     if options.strategy == "exhaustive":
         return Exhaustive(space)
-    ranker = Ranker(space.workload, profile, objective, options.seed)
+    ranker = Ranker(space.workload, profile, objective, options.seed, options.prior)
     # The seeds decide chunks and pointers at once, so they belong to neither half of the space.
     starts = seeds(space.workload, profile, space.lanes) if options.only is None else ()
     return Evolve(space, ranker, starts)
