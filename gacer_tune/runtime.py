@@ -19,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gacer_tune.artifact import MODULE, WEIGHTS, Artifact, read_artifact
+from gacer_tune.devices.cuda.gpu import gpu_here
 from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
+from gacer_tune.executor.cuda.arrays import DeviceArray, address_of, on_gpu
+from gacer_tune.executor.cuda.session import CudaSession, LoadedGraph
 from gacer_tune.executor.session import Loaded, Session
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import place
-from gacer_tune.ir.plan import Plan
+from gacer_tune.ir.plan import Memory, Plan
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Port, Workload
 from gacer_tune.store.fingerprint import host_fingerprint
@@ -44,9 +47,9 @@ class Module:
         self._names = {tenant.name: number for number, tenant in enumerate(self.workload.tenants)}
         self._lock = threading.Lock()
         memory = place(self.workload)
-        self.session = Session(artifact.folder / MODULE, self.workload, memory, artifact.functions, cpus)
+        self.session = _session(artifact, memory, cpus)
         self.session.read_weights(artifact.folder / WEIGHTS)
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, Any] = {}
         self._last = self.loaded("best")
 
     @property
@@ -81,11 +84,12 @@ class Module:
             self._go(f"alone/{tenant}")
             return self._fetch(tenant)
 
-    def loaded(self, schedule: str) -> Loaded:
+    def loaded(self, schedule: str) -> Loaded | LoadedGraph:
         """The plan of a schedule of the artifact: `best`, a baseline, or `alone/TENANT`."""
         if schedule not in self._loaded:
             self._loaded[schedule] = self.session.load(self.plan(schedule))
-        return self._loaded[schedule]
+        found: Loaded | LoadedGraph = self._loaded[schedule]
+        return found
 
     def plan(self, schedule: str) -> Plan:
         """Raises UserError for a name the artifact does not have."""
@@ -99,7 +103,10 @@ class Module:
 
     def trace(self) -> list[tuple[int, str, int, int, float, float]]:
         """(tenant, op, kernel, lane, begin_s, end_s) of every slice of the last run, seconds since its first one."""
-        rows = self._last.timeline(self.artifact.manifest["cycles_per_second"])
+        if isinstance(self._last, Loaded):
+            rows = self._last.timeline(self.artifact.manifest["cycles_per_second"])
+        else:  # a graph notes no times; one that does is made for this
+            rows = self.session.timeline(self._last.plan)
         return [(t, op_of(self.workload, t, k), k, lane, first, last) for t, k, lane, first, last in rows]
 
     def _go(self, schedule: str) -> None:
@@ -111,12 +118,24 @@ class Module:
             raise UserError(f"tenant {tenant!r}: this artifact has {', '.join(self._names)}")
         return self._names[tenant]
 
+    def device_outputs(self, tenant: str) -> dict[str, DeviceArray]:
+        """The outputs of the last run where they lie on the GPU, for torch.as_tensor or cupy.asarray; not copied."""
+        if not isinstance(self.session, CudaSession):
+            raise UserError(f"{self.artifact.folder}: its outputs are not on a GPU, its target is cpu")
+        number = self._number(tenant)
+        ports = self.workload.tenants[number].outputs
+        return {p.name: DeviceArray(p.shape, p.dtype, self.session.address(number, p)) for p in ports}
+
     def _feed(self, tenant: str, inputs: Mapping[str, Array]) -> None:
         number = self._number(tenant)
         ports = {port.name: port for port in self.workload.tenants[number].inputs}
         _same_names(f"{tenant}: inputs", inputs, ports)
         for name, port in ports.items():
-            self.session.port(number, port)[...] = _checked(f"{tenant}.{name}", inputs[name], port)
+            given = inputs[name]
+            if isinstance(self.session, CudaSession) and on_gpu(given):
+                self.session.take(number, port, address_of(f"{tenant}.{name}", given, port))
+            else:
+                self.session.port(number, port)[...] = _checked(f"{tenant}.{name}", given, port)
 
     def _fetch(self, tenant: str) -> Arrays:
         number = self._number(tenant)
@@ -130,6 +149,12 @@ def load(folder: str | Path, cpus: Sequence[int] | None = None) -> Module:
     lacks, or when the schedule has more lanes than there are CPUs.
     """
     artifact = read_artifact(Path(folder))
+    if artifact.manifest.get("simulated"):
+        raise UserError(
+            f"{folder}: found on a simulated {artifact.manifest['simulated']}, there is nothing to run in it"
+        )
+    if artifact.workload.target == "cuda":
+        return Module(artifact, range(artifact.schedules["best"].lanes))
     needs, has = str(artifact.manifest["isa"]), host_fingerprint().isa
     if ISAS.index(needs) > ISAS.index(has):
         raise UserError(f"{folder}: compiled for {needs}, this processor has {has}: tune again on this machine")
@@ -139,13 +164,27 @@ def load(folder: str | Path, cpus: Sequence[int] | None = None) -> Module:
     return Module(artifact, available[:lanes])
 
 
+def _session(artifact: Artifact, memory: Memory, lanes: Sequence[int]) -> Any:
+    """What runs the module: on these CPUs, or with as many streams."""
+    if artifact.workload.target == "cpu":
+        return Session(artifact.folder / MODULE, artifact.workload, memory, artifact.functions, lanes)
+    from gacer_tune.executor.cuda.nvidia import Nvidia
+
+    gpu = gpu_here()
+    if gpu.arch != artifact.manifest["isa"]:
+        raise UserError(
+            f"{artifact.folder}: compiled for {artifact.manifest['isa']}, {gpu.name} is {gpu.arch}: tune again on it"
+        )
+    return CudaSession(Nvidia(artifact.folder / MODULE), artifact.workload, memory, len(lanes))
+
+
 def op_of(workload: Workload, tenant: int, kernel: int) -> str:
     """Name of the op that a kernel belongs to."""
     model = workload.tenants[tenant]
     return next(op.name for op, end in zip(model.ops, model.first_kernel[1:], strict=True) if kernel < end)
 
 
-def _alone(workload: Workload, tenant: int, schedule: Schedule, session: Session) -> Plan:
+def _alone(workload: Workload, tenant: int, schedule: Schedule, session: Session | CudaSession) -> Plan:
     """A plan of one tenant, in the memory and with the numbering of the whole workload."""
     only = Workload((workload.tenants[tenant],), workload.target)
     plan = lower(only, schedule, session.memory)

@@ -19,6 +19,8 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from gacer_tune.devices.bench import Bench
+from gacer_tune.devices.cuda.bench import CudaBench
+from gacer_tune.devices.cuda.bench import open_bench as open_cuda_bench
 from gacer_tune.devices.profiling import profile
 from gacer_tune.executor.session import Session
 from gacer_tune.ir.memory import place
@@ -28,11 +30,13 @@ from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, result_json
 
 
-def open_bench(request: dict[str, Any]) -> Bench:
+def open_bench(request: dict[str, Any]) -> Bench | CudaBench:
     """Load module, workload and weights from the folder of the request."""
     folder = Path(request["folder"])
     described = json.loads((folder / "workload.json").read_text())
     workload = Workload.from_json(described["workload"])
+    if workload.target == "cuda":
+        return open_cuda_bench(folder, workload, len(request["cpus"]))
     session = Session(folder / "module.so", workload, place(workload), described["functions"], request["cpus"])
     session.read_weights(folder / "weights.safetensors")
     return Bench(session)
@@ -49,10 +53,11 @@ def inject(fault: str) -> Failure | None:
     return Failure("wrong-output", "injected")
 
 
-def answer(bench: Bench, request: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
+def answer(bench: Bench | CudaBench, request: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
     """Carry out one request."""
     if request["do"] == "profile":
-        return {"profile": profile(bench).to_json()}
+        found = bench.profile() if isinstance(bench, CudaBench) else profile(bench)
+        return {"profile": found.to_json()}
     if request["do"] == "outputs":
         save_file(bench.outputs(), request["path"])
         return {"cycles_per_second": bench.hertz}

@@ -74,11 +74,14 @@ def capture(
     driver: Driver,
     script: Script,
     streams: Sequence[int],
+    events: Sequence[int],
     marks: Sequence[int],
     launch: Callable[[Launch, int], None],
 ) -> int:
-    """Capture a script into a graph. marks: timed events, as many as the script's; launch(operation, stream)."""
-    events = [driver.event() for _ in range(script.events)]
+    """Capture a script into a graph; launch(operation, stream).
+
+    events, marks: at least as many as the script has, the latter timed. Once captured, only the marks are needed.
+    """
     stamps = iter(marks)
     driver.begin_capture(streams[0])
     for operation in script.operations:

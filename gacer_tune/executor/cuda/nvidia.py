@@ -113,11 +113,6 @@ class Nvidia:
             call(self.cuda.cudaGraphExecDestroy(self._handles[instance]))
             self._handles[instance] = None
 
-    def drop_events(self, events: Sequence[int]) -> None:
-        for event in events:
-            call(self.cuda.cudaEventDestroy(self._handles[event]))
-            self._handles[event] = None
-
     def run(self, instance: int, stream: int) -> None:
         call(self.cuda.cudaGraphLaunch(self._handles[instance], self._handles[stream]))
 

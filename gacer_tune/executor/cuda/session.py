@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from gacer_tune.ir.workload import Port, Workload
 
 SLACK = 256  # bytes after the last buffer that kernels may read (never write) beyond the end of a row
 MOST_LANES = 32
+FLUSH_NBYTES = 128 << 20  # more than any second-level cache
 
 Array = NDArray[Any]
 Stamp = tuple[Slice, int, Mark, int]  # slice, lane, mark, timed event
@@ -32,6 +33,15 @@ class LoadedGraph:
     plan: Plan
     instance: int
     stamps: tuple[Stamp, ...] = ()
+
+
+class Span(NamedTuple):
+    """When a slice ran, seconds since the begin of its run."""
+
+    piece: Slice
+    lane: int
+    begin_s: float
+    end_s: float
 
 
 class CudaSession:
@@ -52,7 +62,11 @@ class CudaSession:
             for t, tenant in enumerate(workload.tenants)
             for port in (*tenant.inputs, *tenant.outputs)
         }
+        self._events: list[int] = []  # used by one capture after the other
+        self._idle_marks: list[int] = []
         self._warm: set[str] = set()
+        self._scrap = 0
+        self._taken: set[tuple[int, int]] = set()  # inputs that need not be uploaded
         self._lock = threading.Lock()
 
     def read_weights(self, path: Path) -> None:
@@ -96,23 +110,39 @@ class CudaSession:
             raise UserError(f"lanes: {len(plan.lanes)}, this session has {len(self.streams)} streams")
         self._warm_up(plan)
         steps = script(plan, marks)
-        events = [self.driver.event(timed=True) for _ in steps.marks]
-        graph = capture(self.driver, steps, self.streams, events, self._launch)
+        self._events += [self.driver.event() for _ in range(steps.events - len(self._events))]
+        stamped = [self._mark() for _ in steps.marks]
+        graph = capture(self.driver, steps, self.streams, self._events, stamped, self._launch)
         slices = list(plan.slices())
-        stamps = tuple((slices[m.row], m.stream, m, e) for m, e in zip(steps.marks, events, strict=True))
-        if old is not None and self.driver.update(old.instance, graph):
-            self.driver.drop(graph, 0)
-            return LoadedGraph(plan, old.instance, stamps)
-        instance = self.driver.instantiate(graph)
-        self.driver.drop(graph, 0 if old is None else old.instance)
-        return LoadedGraph(plan, instance, stamps)
+        stamps = tuple((slices[m.row], m.stream, m, e) for m, e in zip(steps.marks, stamped, strict=True))
+        return LoadedGraph(plan, self._instance(graph, old), stamps)
+
+    def _instance(self, graph: int, old: LoadedGraph | None) -> int:
+        """The graph ready to run; it and what is left of `old` are given back."""
+        if old is None:
+            instance, gone = self.driver.instantiate(graph), 0
+        elif self.driver.update(old.instance, graph):
+            instance, gone = old.instance, 0
+        else:
+            instance, gone = self.driver.instantiate(graph), old.instance
+        self.driver.drop(graph, gone)
+        self._idle_marks += [event for *_, event in old.stamps] if old is not None else []
+        return instance
+
+    def _mark(self) -> int:
+        return self._idle_marks.pop() if self._idle_marks else self.driver.event(timed=True)
+
+    def take(self, tenant: int, port: Port, address: int) -> None:
+        """Use an input that is on the device already, for the next run."""
+        self.driver.copy(self.address(tenant, port), address, _nbytes(port), self.streams[0])
+        self._taken.add((tenant, port.buffer))
 
     def run(self, loaded: LoadedGraph) -> None:
         """Bring the inputs to the device, carry out the plan once, bring the outputs back."""
         with self._lock:
-            self.upload()
+            self._upload()
             self.driver.run(loaded.instance, self.streams[0])
-            self.download()
+            self._download()
             self.driver.synchronize(self.streams[0])
 
     def seconds(self, loaded: LoadedGraph) -> float:
@@ -129,13 +159,46 @@ class CudaSession:
         """Seconds of each stamp since the begin of the last `seconds`."""
         return [self.driver.elapsed_s(self._ends[0], event) for _, _, _, event in loaded.stamps]
 
-    def upload(self, only: Sequence[int] | None = None) -> None:
-        """Give the inputs of all tenants, or of some, to the device."""
-        for t, tenant in enumerate(self.workload.tenants):
-            for port in tenant.inputs if only is None or t in only else ():
-                self.driver.upload(self.address(t, port), self._ports[t, port.buffer], self.streams[0])
+    def flush(self) -> None:
+        """Overwrite the second-level cache, so that the next run begins as every other one does."""
+        if not self._scrap:
+            self._scrap = self.driver.allocate(FLUSH_NBYTES)
+        self.driver.fill(self._scrap, 0, FLUSH_NBYTES, self.streams[0])
 
-    def download(self) -> None:
+    def discard(self, *graphs: LoadedGraph) -> None:
+        """Free graphs that are not run any more."""
+        for loaded in graphs:
+            self.driver.drop(0, loaded.instance)
+            self._idle_marks += [event for *_, event in loaded.stamps]
+
+    def timeline(self, plan: Plan) -> list[tuple[int, int, int, float, float]]:
+        """(tenant, kernel, lane, begin_s, end_s) of every slice of one run on the inputs that are there."""
+        loaded = self.load(plan, "slices")
+        for _ in range(2):
+            self.seconds(loaded)
+        found = self.spans(loaded)
+        self.discard(loaded)
+        first = min((span.begin_s for span in found), default=0.0)
+        return [(s.piece.tenant, s.piece.kernel, s.lane, s.begin_s - first, s.end_s - first) for s in found]
+
+    def spans(self, loaded: LoadedGraph) -> list[Span]:
+        """The slices of the last run of a plan that was loaded with marks around slices, lane by lane in order."""
+        times: dict[int, dict[bool, float]] = {}
+        pieces: dict[int, tuple[Slice, int]] = {}
+        for (piece, lane, mark, _), at in zip(loaded.stamps, self.times(loaded), strict=True):
+            times.setdefault(mark.row, {})[mark.behind] = at
+            pieces[mark.row] = (piece, lane)
+        return [Span(*pieces[row], times[row][False], times[row][True]) for row in sorted(times)]
+
+    def _upload(self) -> None:
+        """Give the inputs to the device, but those that it has."""
+        for t, tenant in enumerate(self.workload.tenants):
+            for port in tenant.inputs:
+                if (t, port.buffer) not in self._taken:
+                    self.driver.upload(self.address(t, port), self._ports[t, port.buffer], self.streams[0])
+        self._taken.clear()
+
+    def _download(self) -> None:
         for t, tenant in enumerate(self.workload.tenants):
             for port in tenant.outputs:
                 self.driver.download(self._ports[t, port.buffer], self.address(t, port), self.streams[0])
