@@ -1,13 +1,16 @@
 """Products of matrices on a GPU, which convolutions and batched products are: how thread blocks tile the result.
 
 A block computes rows x columns of one product. Each of its warps has warp_rows x 32 of them in registers and adds up
-over the whole reduction, in an order that does not depend on the tile: so all variants give the same bits. Large tiles
-read each operand seldom and so use few processors well; small ones make more blocks and spread over all of them.
+over the reduction, in an order that does not depend on the tile: so all variants give the same bits. Large tiles read
+each operand seldom and so use few processors well; small ones make more blocks and spread over all of them.
+
+The reduction of a small result is cut into parts, whose sums are added in order: as many for all variants of a kernel.
+A block computes them one after the other, or at the same time by teams of warps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.tensor import ceildiv
@@ -17,32 +20,50 @@ LINE = 64  # bytes of a row of the left operand that one step of the reduction c
 SHARED = 48 << 10  # bytes of a block, without asking the driver for more
 STAGES = 4
 VARIANTS = 5
+PARTS = (4, 2)
+
+# Of the estimate, in cycles of a processor: bytes that it reads from L2 in one, one access to L2, a block's start.
+READ, LATENCY, START = 40, 800, 2000
 
 
 @dataclass(frozen=True, slots=True)
 class ProductTile:
-    """rows x columns of the result for a block, warp_rows x 32 of them for each warp."""
+    """rows x columns of the result for a block, warp_rows x 32 of them for each warp of a team.
+
+    teams: 1, or as many as the reduction has parts.
+    """
 
     rows: int
     columns: int
     warp_rows: int
+    teams: int = 1
 
     @property
     def warps(self) -> int:
+        """Warps of a team."""
         return self.rows // self.warp_rows * (self.columns // WARP_COLUMNS)
 
     @property
-    def threads(self) -> int:
+    def team_threads(self) -> int:
         return 32 * self.warps
 
     @property
-    def stage_nbytes(self) -> int:
-        """Shared memory for one step of the reduction."""
+    def threads(self) -> int:
+        return self.team_threads * self.teams
+
+    @property
+    def team_nbytes(self) -> int:
+        """Shared memory for one step of a team."""
         return (self.rows + self.columns) * LINE
+
+    @property
+    def stage_nbytes(self) -> int:
+        """Shared memory for one step of all teams."""
+        return self.team_nbytes * self.teams
 
     def stages(self, steps: int) -> int:
         """How many steps are in shared memory at a time: those that are being read while one is multiplied."""
-        return min(STAGES, SHARED // self.stage_nbytes, max(steps, 2))
+        return min(STAGES, SHARED // self.stage_nbytes, max(steps // self.teams, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +77,12 @@ class Product:
 
     def steps(self, gpu: Gpu) -> int:
         return ceildiv(self.k, depth(gpu))
+
+    def parts(self, gpu: Gpu) -> int:
+        """Parts of the reduction: more than one where tiles of 32 x 32 are too few to fill the processors."""
+        steps, blocks = self.steps(gpu), self.blocks(ProductTile(32, 32, 16))
+        fitting = (n for n in PARTS if steps % n == 0 and steps >= 4 * n and blocks * n <= 4 * gpu.sms)
+        return next(fitting, 1)
 
     def blocks(self, tile: ProductTile) -> int:
         return self.count * ceildiv(self.m, tile.rows) * ceildiv(self.n, tile.columns)
@@ -86,31 +113,33 @@ def depth(gpu: Gpu) -> int:
 
 
 def candidates(product: Product, gpu: Gpu) -> list[ProductTile]:
-    """The fastest tile by estimate, the one that needs least of the processors' time, the next fastest ones."""
-    fitting = [tile for tile in TILES if _fits(tile, product)]
-    by_time = sorted(fitting, key=lambda tile: cycles(product, tile, gpu))
-    by_work = sorted(fitting, key=lambda tile: cycles(product, tile, gpu) * shares(product, tile, gpu))
-    by_spread = sorted(by_time[: 2 * VARIANTS], key=lambda tile: -product.blocks(tile))
-    wishes = [by_time[0], by_work[0], by_spread[0], *by_time]
+    """By estimate: the fastest tile, then those that need less of the processors the slower they are, then others."""
+    by_time = sorted(_fitting(product, gpu), key=lambda tile: cycles(product, tile, gpu))
+    front: list[ProductTile] = []
+    for tile in by_time:
+        if not front or work(product, tile, gpu) < 0.9 * work(product, front[-1], gpu):
+            front.append(tile)
+    wishes = [front[0], front[-1], *front[1:-1], *by_time]
     return list(dict.fromkeys(wishes))[:VARIANTS]
 
 
-def _fits(tile: ProductTile, product: Product) -> bool:
-    """Tiles of which half is never used are left out, unless there is none smaller."""
-    return tile.rows < max(2 * product.m, 17) and tile.columns < max(2 * product.n, 33)
+def _fitting(product: Product, gpu: Gpu) -> list[ProductTile]:
+    """Tiles of which less than half is of no use (unless there is none smaller), with and without teams."""
+    sizes = [tile for tile in TILES if tile.rows < max(2 * product.m, 17) and tile.columns < max(2 * product.n, 33)]
+    teams = dict.fromkeys((1, product.parts(gpu)))
+    tiles = [replace(tile, teams=n) for tile in sizes for n in teams]
+    return [tile for tile in tiles if 2 * tile.stage_nbytes <= SHARED and tile.threads <= 512]
 
 
-def shares(product: Product, tile: ProductTile, gpu: Gpu) -> float:
-    """Share of the processors that have a block at all."""
-    return min(1.0, product.blocks(tile) / gpu.sms)
+def work(product: Product, tile: ProductTile, gpu: Gpu) -> float:
+    """Cycles by the number of processors that have a block at all."""
+    return cycles(product, tile, gpu) * min(gpu.sms, product.blocks(tile))
 
 
 def resident(tile: ProductTile, stages: int) -> int:
-    """Blocks that a processor holds at a time, by warps, shared memory and an estimate of registers."""
-    registers = tile.warp_rows + 64
-    return max(
-        1, min(64 // tile.warps, (160 << 10) // (stages * tile.stage_nbytes), 65536 // (registers * tile.threads))
-    )
+    """Blocks that a processor holds at a time, by threads, shared memory and an estimate of registers."""
+    registers = (tile.warp_rows + 64) * tile.threads
+    return max(1, min(2048 // tile.threads, (160 << 10) // (stages * tile.stage_nbytes), 65536 // registers))
 
 
 def cycles(product: Product, tile: ProductTile, gpu: Gpu) -> float:
@@ -120,9 +149,9 @@ def cycles(product: Product, tile: ProductTile, gpu: Gpu) -> float:
     most = ceildiv(product.blocks(tile), gpu.sms)  # blocks that one processor gets
     together = min(most, resident(tile, stages))
     rate = {"fp32": 128, "tf32": 256, "fp16": 512}[gpu.precision]  # multiply-adds a cycle of a processor
-    multiply = together * tile.rows * tile.columns * depth(gpu) / min(rate, 32 * tile.warps * together)
-    read = together * tile.stage_nbytes / 40
-    wait = 800 / (stages - 1)
-    return ceildiv(most, together) * (
-        steps * max(multiply, read, wait) + 2000 + together * tile.rows * tile.columns / 16
-    )
+    reached = min(rate, rate / 8 * tile.warps * tile.teams * together)  # few warps do not keep it busy
+    multiply = together * tile.teams * tile.rows * tile.columns * depth(gpu) / reached
+    read = together * tile.stage_nbytes / READ
+    step = max(multiply, read, LATENCY / (stages - 1))
+    ends = START + together * (tile.teams + 1) * tile.rows * tile.columns / 16
+    return ceildiv(most, together) * (steps / tile.teams * step + ends)

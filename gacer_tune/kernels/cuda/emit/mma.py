@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.cuda.emit.function import Expr, Function, call, local
-from gacer_tune.kernels.cuda.emit.panel import Layout
+from gacer_tune.kernels.cuda.emit.function import Expr, call, local
+from gacer_tune.kernels.cuda.emit.panel import Layout, Team
+from gacer_tune.kernels.cuda.emit.results import PAD
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.product import WARP_COLUMNS, ProductTile
 
-PAD = 40  # words from one row of a result to the next one in shared memory
 COLUMNS = WARP_COLUMNS // 8  # pieces side by side
 
 
 class Mma:
-    def __init__(self, function: Function, tile: ProductTile, gpu: Gpu, layouts: tuple[Layout, Layout]) -> None:
-        self.function, self.tile, self.gpu = function, tile, gpu
+    def __init__(self, team: Team, tile: ProductTile, gpu: Gpu, layouts: tuple[Layout, Layout]) -> None:
+        self.gpu = gpu
         self.left, self.right = layouts
         self.pieces = tile.warp_rows // 16
-        warp, across = tirx.truncdiv(function.thread, 32), tile.columns // WARP_COLUMNS
-        self.lane = tirx.truncmod(function.thread, 32)
+        warp, across = tirx.truncdiv(team.thread, 32), tile.columns // WARP_COLUMNS
+        self.lane = tirx.truncmod(team.thread, 32)
         self.row, self.column = tirx.truncdiv(warp, across) * tile.warp_rows, tirx.truncmod(warp, across)
-        self.warp = warp
-        self.sums = local(self.pieces * COLUMNS * 4)
-
-    @staticmethod
-    def words(tile: ProductTile) -> int:
-        """Shared memory that `results` needs."""
-        return tile.warps * 16 * PAD
+        self.size = self.pieces * COLUMNS * 4
+        self.sums = local(self.size)
 
     def clear(self) -> None:
-        with T.unroll(self.pieces * COLUMNS * 4) as i:
+        with T.unroll(self.size) as i:
             T.buffer_store(self.sums, tirx.const(0.0, "float32"), [i])
 
     def step(self, memory: Any, stage: Expr) -> None:
@@ -75,25 +69,8 @@ class Mma:
             with T.unroll(count) as i:
                 T.buffer_store(fragments, T.call_pure_extern("uint32", "gt_tf32", fragments[i]), [i])
 
-    def results(self, memory: Any, body: Callable[[Expr, Expr, list[Expr]], None]) -> None:
-        """body(row, first column, neighbouring values) for all that this thread is to store.
-
-        A warp brings its rows into order in shared memory of its own, 16 at a time.
-        """
-        vector, mine = self.gpu.vector, self.warp * (16 * PAD)
-        chunks = WARP_COLUMNS // vector
-        for piece in range(self.pieces):
-            with T.unroll(COLUMNS) as j, T.unroll(2) as i:
-                at = (tirx.truncdiv(self.lane, 4) + i * 8) * PAD + j * 8 + self.lane % 4 * 2
-                pair = T.address_of(self.sums[(piece * COLUMNS + j) * 4 + i * 2])
-                call("gt_put_pair", T.address_of(memory[mine + at]), pair)
-            call("gt_sync_warp")
-            with T.serial(0, 16 * chunks // 32) as turn:
-                run, row = local(vector), tirx.truncdiv(turn * 32 + self.lane, chunks)
-                column = tirx.truncmod(self.lane, chunks) * vector
-                for part in range(0, vector, 4):
-                    words = T.address_of(memory[mine + row * PAD + column + part])
-                    call("gt_read", T.address_of(run[part]), words)
-                values = [run[i] for i in range(vector)]
-                body(self.row + piece * 16 + row, self.column * WARP_COLUMNS + column, values)
-            call("gt_sync_warp")
+    def put(self, memory: Any, word: Expr, piece: int) -> None:
+        with T.unroll(COLUMNS) as j, T.unroll(2) as i:
+            at = (tirx.truncdiv(self.lane, 4) + i * 8) * PAD + j * 8 + self.lane % 4 * 2
+            pair = T.address_of(self.sums[(piece * COLUMNS + j) * 4 + i * 2])
+            call("gt_put_pair", T.address_of(memory[word + at]), pair)

@@ -63,14 +63,23 @@ class Layout:
         return line * (self.chunks * 4) + swapped * 4 + self.start
 
 
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Warps that work on one part of the reduction: which team, how many threads, and which of them this one is."""
+
+    number: Expr
+    threads: int
+    thread: Expr
+
+
 class Panel:
     """Copies an operand's part of one step; made once in a block, it keeps what does not change from step to step."""
 
-    def __init__(self, function: Function, layout: Layout, reader: Reader, first: Expr) -> None:
-        self.function, self.layout, self.reader = function, layout, reader
+    def __init__(self, function: Function, team: Team, layout: Layout, reader: Reader, first: Expr) -> None:
+        self.function, self.team, self.layout, self.reader = function, team, layout, reader
         self.first, self.gpu = first, layout.gpu
         self.total = layout.size * 4
-        self.turns = max(1, self.total // function.threads)
+        self.turns = max(1, self.total // team.threads)
         self.kept = [kept(reader.line(self.other(i))) for i in range(self.turns)] if self.keeps else []
 
     @property
@@ -78,12 +87,12 @@ class Panel:
         return self.layout.along == "k" or self.reader.whole
 
     def line(self, turn: int) -> Expr:
-        per_turn = self.function.threads // self.layout.chunks
-        return tirx.truncdiv(self.function.thread, self.layout.chunks) + turn * per_turn
+        per_turn = self.team.threads // self.layout.chunks
+        return tirx.truncdiv(self.team.thread, self.layout.chunks) + turn * per_turn
 
     @property
     def chunk(self) -> Expr:
-        return tirx.truncmod(self.function.thread, self.layout.chunks)
+        return tirx.truncmod(self.team.thread, self.layout.chunks)
 
     def other(self, turn: int) -> Expr:
         """Row or first column of the thread's chunk."""
@@ -94,8 +103,8 @@ class Panel:
 
     def fill(self, memory: Any, stage: Expr, step: Expr) -> None:
         """Copy (or start to) what step `step` needs to the stage that begins at word `stage`."""
-        if self.total < self.function.threads:
-            with T.If(self.function.thread < self.total), T.Then():
+        if self.total < self.team.threads:
+            with T.If(self.team.thread < self.total), T.Then():
                 self._fill(memory, stage, step)
         else:
             self._fill(memory, stage, step)

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.cuda.emit.function import Expr, Function, call, shared, sync
+from gacer_tune.kernels.cuda.emit.function import Expr, Function, call, local, shared, sync
 from gacer_tune.kernels.cuda.emit.mma import Mma
-from gacer_tune.kernels.cuda.emit.panel import WORDS, Layout, Panel, Reader, all_of
+from gacer_tune.kernels.cuda.emit.panel import WORDS, Layout, Panel, Reader, Team, all_of
+from gacer_tune.kernels.cuda.emit.results import Core, results, words_needed
 from gacer_tune.kernels.cuda.emit.simt import Simt
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.product import Product, ProductTile
@@ -36,6 +37,12 @@ class ProductEmitter:
     def __init__(self, function: Function, product: Product, tile: ProductTile, gpu: Gpu) -> None:
         self.function, self.product, self.tile, self.gpu = function, product, tile, gpu
         self.steps = product.steps(gpu)
+        number, thread = (
+            tirx.truncdiv(function.thread, tile.team_threads),
+            tirx.truncmod(function.thread, tile.team_threads),
+        )
+        alone = tile.teams == 1
+        self.team = Team(0 if alone else number, tile.team_threads, function.thread if alone else thread)
         self.stages = tile.stages(self.steps)
 
     def block(
@@ -49,44 +56,61 @@ class ProductEmitter:
         left = Layout("k", self.tile.rows, 0, self.gpu)
         right = Layout(found.along, self.tile.columns, self.tile.rows * WORDS, self.gpu)
         panels = (
-            Panel(self.function, left, found.left, first[0]),
-            Panel(self.function, right, found.right, first[1]),
+            Panel(self.function, self.team, left, found.left, first[0]),
+            Panel(self.function, self.team, right, found.right, first[1]),
         )
         core = self.core((left, right))
-        memory = shared(max(self.stages * self.tile.stage_nbytes // 4, core.words(self.tile)), "uint32")
-        core.clear()
-        self.pipeline(memory, panels, core)
+        parts = self.product.parts(self.gpu)
+        gathered = self.tile.team_threads * core.size * (self.tile.teams - 1)
+        words = max(self.stages * self.tile.stage_nbytes // 4, words_needed(self.tile), gathered)
+        memory = shared(words, "uint32")
+        self.pipeline(memory, panels, core, parts)
 
         def finish(row: Expr, column: Expr, values: list[Expr]) -> None:
             self.finish((first[0] + row, first[1] + column), values, lambda m, n: index(number, m, n), program)
 
-        core.results(memory, finish)
+        def store() -> None:
+            results(core, self.tile, self.team.thread, (memory, words), finish, self.gpu.vector)
 
-    def core(self, layouts: tuple[Layout, Layout]) -> Mma | Simt:
+        if self.tile.teams == 1:
+            store()
+            return
+        gather(memory, core, self.team, self.tile.teams)
+        with T.If(self.team.number == 0), T.Then():
+            store()
+
+    def core(self, layouts: tuple[Layout, Layout]) -> Core:
         if self.gpu.precision == "fp32":
-            return Simt(self.function, self.tile, layouts)
-        return Mma(self.function, self.tile, self.gpu, layouts)
+            return Simt(self.team, self.tile, layouts)
+        return Mma(self.team, self.tile, self.gpu, layouts)
 
-    def pipeline(self, memory: Any, panels: tuple[Panel, Panel], core: Mma | Simt) -> None:
-        """While one step is multiplied, the next ones are on their way."""
-        words, stages, steps = self.tile.stage_nbytes // 4, self.stages, self.steps
+    def pipeline(self, memory: Any, panels: tuple[Panel, Panel], core: Core, parts: int) -> None:
+        """While one step is multiplied, the next ones are on their way. Parts that one team computes are added up."""
+        stages, teams = self.stages, self.tile.teams
+        words, steps = self.tile.stage_nbytes // 4, self.steps // teams
+        mine = self.team.number * (self.tile.team_nbytes // 4)
+        start = self.team.number * steps
 
         def fill(step: Expr) -> None:
             for panel in panels:
-                panel.fill(memory, tirx.truncmod(step, stages) * words, step)
+                panel.fill(memory, tirx.truncmod(step, stages) * words + mine, start + step)
 
-        for step in range(stages - 1):
-            if step < steps:
-                fill(tirx.const(step, "int32"))
-            call("gt_commit")
-        with T.serial(0, steps) as step:
+        def turn(step: Expr) -> None:
             call(f"gt_wait<{stages - 2}>")
             sync()
-            ahead = step + (stages - 1)
-            with T.If(ahead < steps), T.Then():
-                fill(ahead)
+            with T.If(step + (stages - 1) < steps), T.Then():
+                fill(step + (stages - 1))
             call("gt_commit")
-            core.step(memory, tirx.truncmod(step, stages) * words)
+            core.step(memory, tirx.truncmod(step, stages) * words + mine)
+
+        with T.serial(0, stages - 1) as step:
+            if stages - 1 > steps:
+                with T.If(step < steps), T.Then():
+                    fill(step)
+            else:
+                fill(step)
+            call("gt_commit")
+        one_after_the_other(core, parts // teams, steps, turn)
         call("gt_wait<0>")
         sync()
 
@@ -114,3 +138,38 @@ class ProductEmitter:
                     store()
 
         some(width if product.n % width == 0 else 1)
+
+
+def one_after_the_other(core: Core, parts: int, steps: int, turn: Callable[[Expr], None]) -> None:
+    """Run turn(step) for all steps, and leave the sum of the parts' sums in the core."""
+    core.clear()
+    if parts == 1:
+        with T.serial(0, steps) as step:
+            turn(step)
+        return
+    total = local(core.size)
+    with T.serial(0, parts) as part:
+        with T.serial(0, steps // parts) as step:
+            turn(part * (steps // parts) + step)
+        with T.unroll(core.size) as i:
+            T.buffer_store(total, T.if_then_else(part == 0, core.sums[i], total[i] + core.sums[i]), [i])
+        core.clear()
+    with T.unroll(core.size) as i:
+        T.buffer_store(core.sums, total[i], [i])
+
+
+def gather(memory: Any, core: Core, team: Team, teams: int) -> None:
+    """Add the sums of all teams to those of the first one, in order. All threads of the block take part."""
+
+    def at(number: Expr, i: Expr) -> Expr:
+        return ((number - 1) * core.size + i) * team.threads + team.thread
+
+    with T.If(team.number > 0), T.Then(), T.unroll(core.size) as i:
+        T.buffer_store(memory, tirx.reinterpret("uint32", core.sums[i]), [at(team.number, i)])
+    sync()
+    with T.If(team.number == 0), T.Then():
+        for number in range(1, teams):
+            with T.unroll(core.size) as i:
+                more = tirx.reinterpret("float32", memory[at(number, i)])
+                T.buffer_store(core.sums, core.sums[i] + more, [i])
+    sync()
