@@ -98,10 +98,16 @@ To emulator_bits(From from) {
   std::memcpy(&to, &from, sizeof(To));
   return to;
 }
+#define CUDART_INF_F __builtin_inff()
+#define CUDART_INF __builtin_inf()
+#define CUDART_NAN_F __builtin_nanf("")
+#define CUDART_NAN __builtin_nan("")
 inline float __int_as_float(int value) { return emulator_bits<float>(value); }
 inline int __float_as_int(float value) { return emulator_bits<int>(value); }
 inline unsigned __float_as_uint(float value) { return emulator_bits<unsigned>(value); }
 inline float __uint_as_float(unsigned value) { return emulator_bits<float>(value); }
+
+inline float rsqrtf(float value) { return 1.0f / sqrtf(value); }
 
 // Warp shuffles; all 32 lanes take part.
 template <class T>

@@ -7,6 +7,7 @@
 // block starts. Accesses out of bounds and misaligned ones are caught by g++'s sanitizers.
 #include "emulator.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <set>
@@ -110,14 +111,34 @@ void declare_shared(void* array, std::size_t nbytes) {
 }
 
 struct Operand {
-  std::size_t nbytes;
-  char *memory, *before, *after;
+  const char* file;
+  char* memory;
+  std::vector<char> before, after;
 };
 
-static char* with_ends(std::size_t nbytes) {  // 16-byte aligned and no more: what any operand may rely on
-  char* memory = static_cast<char*>(std::malloc(nbytes ? nbytes : 1));
+// Memory of just these bytes, which lies `skew` bytes behind a multiple of 16.
+static char* allocated(std::size_t nbytes, std::size_t skew) {
+  char* memory = static_cast<char*>(std::malloc(nbytes + skew + !(nbytes + skew)));
   if (reinterpret_cast<std::uintptr_t>(memory) % 16) fail("malloc aligns to less than 16 bytes");
-  return memory;
+  return memory + skew;
+}
+
+static Operand operand(const char* name, std::size_t skew) {
+  std::FILE* file = std::fopen(name, "rb");
+  std::fseek(file, 0, SEEK_END);
+  std::vector<char> bytes(std::size_t(std::ftell(file)));
+  std::rewind(file);
+  if (std::fread(bytes.data(), 1, bytes.size(), file) != bytes.size()) fail("an operand cannot be read");
+  std::fclose(file);
+  char* memory = allocated(bytes.size(), skew);
+  if (bytes.size()) std::memcpy(memory, bytes.data(), bytes.size());
+  return {name, memory, bytes, bytes};
+}
+
+static void written(const Operand& operand) {
+  std::FILE* file = std::fopen(operand.file, "wb");
+  std::fwrite(operand.memory, 1, operand.before.size(), file);
+  std::fclose(file);
 }
 
 static void pass(bool second, int blocks) {
@@ -128,42 +149,32 @@ static void pass(bool second, int blocks) {
   }
 }
 
-// Usage: program THREADS LO HI FILE...; each file holds an operand's bytes, which are replaced by those afterwards.
+// Usage: program THREADS LO HI (FILE SKEW)...; each file holds an operand's bytes, which are replaced by those
+// afterwards.
 int main_of(void (*kernel)(void**), int argc, char** argv) {
   static int lo = std::atoi(argv[2]), hi = std::atoi(argv[3]);
   std::vector<Operand> operands;
-  for (int i = 4; i < argc; ++i) {
-    std::FILE* file = std::fopen(argv[i], "rb");
-    std::fseek(file, 0, SEEK_END);
-    const std::size_t nbytes = std::size_t(std::ftell(file));
-    std::rewind(file);
-    operands.push_back({nbytes, with_ends(nbytes), with_ends(nbytes), with_ends(nbytes)});
-    if (std::fread(operands.back().memory, 1, nbytes, file) != nbytes) fail("an operand cannot be read");
-    std::memcpy(operands.back().before, operands.back().memory, nbytes);
-    std::fclose(file);
-  }
+  for (int i = 4; i < argc; i += 2) operands.push_back(operand(argv[i], std::size_t(std::atoi(argv[i + 1]))));
   std::vector<void*> arguments;
-  for (auto& operand : operands) arguments.push_back(operand.memory);
+  for (auto& one : operands) arguments.push_back(one.memory);
   arguments.push_back(&lo);
   arguments.push_back(&hi);
   run.kernel = kernel;
   run.arguments = arguments.data();
   threads = std::atoi(argv[1]);
   run.fibers.resize(std::size_t(threads));
-  for (std::size_t t = 0; t < run.fibers.size(); ++t) run.stacks.push_back(static_cast<char*>(std::malloc(STACK)));
+  for (int t = 0; t < threads; ++t) run.stacks.push_back(static_cast<char*>(std::malloc(STACK)));
   pass(false, hi - lo);
-  for (auto& operand : operands) {
-    std::memcpy(operand.after, operand.memory, operand.nbytes);
-    std::memcpy(operand.memory, operand.before, operand.nbytes);
+  for (auto& one : operands) {
+    one.after.assign(one.memory, one.memory + one.before.size());
+    std::copy(one.before.begin(), one.before.end(), one.memory);
   }
   pass(true, hi - lo);
-  for (std::size_t i = 0; i < operands.size(); ++i) {
-    if (std::memcmp(operands[i].after, operands[i].memory, operands[i].nbytes)) {
+  for (auto& one : operands) {
+    if (!std::equal(one.after.begin(), one.after.end(), one.memory)) {
       fail("the result depends on the order of threads or on when asynchronous copies land");
     }
-    std::FILE* file = std::fopen(argv[4 + i], "wb");
-    std::fwrite(operands[i].memory, 1, operands[i].nbytes, file);
-    std::fclose(file);
+    written(one);
   }
   return 0;
 }

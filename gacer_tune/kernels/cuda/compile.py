@@ -1,7 +1,7 @@
 """From kernel functions to code that a GPU loads: CUDA C, then one relocatable object a kernel, then a linked cubin.
 
-Objects are compiled once each and cached; linking any set of them takes a fraction of a second. Compiling takes nvcc,
-or the compiler and the linker of the extra `cuda` (NVRTC and nvJitLink).
+Objects are compiled once each and cached; linking any set of them takes a fraction of a second. NVRTC and nvJitLink do
+it where the extra `cuda` is installed, else nvcc and nvlink.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gacer_tune.errors import UserError
+from gacer_tune.kernels.cuda import nvrtc
 from gacer_tune.kernels.cuda.gpu import Gpu
+
+Result = TypeVar("Result")
 
 # Products are not contracted with sums: different variants could be contracted differently. Kernels say `fma`.
 FLAGS = ("-std=c++17", "-fmad=false")
@@ -88,6 +91,9 @@ def device_functions() -> str:
 
 def link(objects: Sequence[bytes], arch: str) -> bytes:
     """One cubin of relocatable objects, whose kernels keep their names."""
+    if nvrtc.available():
+        return _tried(lambda: nvrtc.linked(objects, arch))
+    _require_nvcc()
     with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder:
         paths = [Path(folder) / f"{i}.cubin" for i in range(len(objects))]
         for path, code in zip(paths, objects, strict=True):
@@ -98,14 +104,29 @@ def link(objects: Sequence[bytes], arch: str) -> bytes:
 
 
 def _compiled(source: str, arch: str) -> tuple[bytes, str]:
-    if not shutil.which("nvcc"):
-        raise UserError("no CUDA compiler: nvcc is not on the PATH (it is part of the CUDA toolkit)")
+    if nvrtc.available():
+        return _tried(lambda: nvrtc.compiled(source, arch, FLAGS))
+    _require_nvcc()
     with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder:
         code, out = Path(folder) / "kernel.cu", Path(folder) / "kernel.cubin"
         code.write_text(source)
         flags = [f"-arch={arch}", "-cubin", "-rdc=true", *FLAGS, "-Xptxas=-v", "-w"]
         log = _run(["nvcc", *flags, str(code), "-o", str(out)])
         return out.read_bytes(), log
+
+
+def _require_nvcc() -> None:
+    if not shutil.which("nvcc"):
+        raise UserError(
+            "no CUDA compiler: install the extra `cuda` (pip install 'gacer-tune[cuda]') or put nvcc on the PATH"
+        )
+
+
+def _tried(call: Callable[[], Result]) -> Result:
+    try:
+        return call()
+    except nvrtc.NvrtcError as error:
+        raise CompileError(str(error)[-2000:]) from error
 
 
 def _run(command: Sequence[str]) -> str:

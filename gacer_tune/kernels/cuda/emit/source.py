@@ -24,6 +24,10 @@ using uint64_t = unsigned long long;
 using uint = unsigned int;
 using uchar = unsigned char;
 using ushort = unsigned short;
+#define CUDART_INF_F __int_as_float(0x7f800000)
+#define CUDART_NAN_F __int_as_float(0x7fffffff)
+#define CUDART_INF __longlong_as_double(0x7ff0000000000000LL)
+#define CUDART_NAN __longlong_as_double(0xfff8000000000000LL)
 """
 
 
