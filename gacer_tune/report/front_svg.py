@@ -28,7 +28,7 @@ def front_svg(measured: Sequence[Times], choices: Sequence[Choice], tenants: Seq
     """Trials as dots, the artifact's choices as diamonds with their names. At least two tenants and one choice."""
     across, up = rivals(choices)
     named = sorted((c.tenants_s[across], c.tenants_s[up], c.name) for c in choices)
-    limits = [max(row[axis] for row in named) * _WIDEST for axis in (0, 1)]
+    limits = [max(row[0] for row in named) * _WIDEST, max(row[1] for row in named) * _WIDEST]
     dots = [(t[across], t[up]) for t in measured if t[across] <= limits[0] and t[up] <= limits[1]]
     everything = [*dots, *((x, y) for x, y, _ in named)]
     low = tuple(min(point[axis] for point in everything) / _ROOM for axis in (0, 1))

@@ -28,8 +28,8 @@ def chosen(points: Sequence[Trial], most: int = MOST) -> tuple[Trial, ...]:
     timed = [(trial.result.tenants_s, trial) for trial in points if isinstance(trial.result, Timing)]
     if not timed or most < 1:
         return ()
-    tenants = range(len(timed[0][0]))
-    taken = list(dict.fromkeys(min(range(len(timed)), key=lambda i, t=t: timed[i][0][t]) for t in tenants))[:most]
+    columns = zip(*(times for times, _ in timed), strict=True)
+    taken = list(dict.fromkeys(column.index(min(column)) for column in columns))[:most]
     while len(taken) < min(most, len(timed)):
         rest = [i for i in range(len(timed)) if i not in taken]
         taken.append(max(rest, key=lambda i: min(_apart(timed[i][0], timed[j][0]) for j in taken)))

@@ -64,10 +64,11 @@ def test_measurements_are_the_truth_with_the_recorded_noise() -> None:
 
 
 def test_evolve_overtakes_the_others_on_a_toy() -> None:
-    to_coordinate, to_random = race(recorded(150), seed=0, trials=80)
-    assert to_random <= to_coordinate < inf
-    assert to_coordinate <= 40
-    assert to_random <= 24
+    found = race(recorded(150), seed=0, trials=80)
+    to_random, to_coordinate = found.needed
+    assert to_random <= 16 and to_coordinate <= 40
+    at_random, coordinate, evolve = found.ends
+    assert evolve < coordinate < at_random < 1.0
 
 
 def anchored(*pairs: tuple[str, float]) -> Recording:

@@ -155,7 +155,7 @@ def main() -> None:
     print(f"{found.torn} torn lines left in the journal, {found.damaged} reported")
     print(f"{found.lost} announced trials lost, {found.twice} schedules tried twice")
     print(f"time over that of an artifact made in peace: {found.ratio:.3f}")
-    sys.exit(1 if found.lost or found.twice else 0)
+    sys.exit(1 if found.lost or found.twice or not found.failures else 0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import random
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from gacer_tune.devices.child import ChildDevice
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, Timing
 from gacer_tune.search.tune import FEW
 from gacer_tune.settings import Settings, TenantSettings
@@ -63,10 +65,12 @@ def main(arguments: list[str]) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(arguments[4]),) * 2)
     rng = random.Random(seed)
 
-    def troubled(place: Path, cpus: tuple[int, ...]) -> TroubledDevice:
+    def troubled(_: Settings, workload: Workload, place: Path, cpus: Sequence[int]) -> TroubledDevice:
+        del workload
         return TroubledDevice(place, cpus, probability=probability, rng=rng)
 
-    tuning.ChildDevice = troubled  # type: ignore[assignment,misc,attr-defined]
+    assert callable(tuning.open_device), "where the tuner gets its device from"
+    tuning.open_device = troubled
     settings = Settings(
         tenants=tuple(TenantSettings(path=path) for path in sorted(folder.glob("*.onnx"))),
         budget_s=float(budget_s), out=folder / "out", resume=True, cache=FOLDER / "cache", early_stop=False,
