@@ -60,10 +60,9 @@ def seeds(workload: Workload, profile: Profile, lanes: int) -> tuple[Schedule, .
         alone = replace(profile, shared=profile.alone)
         whole = [make(workload, lanes) for make in STREAM_BASELINES.values()]
         return (*(_best(workload, alone, schedule) for schedule in whole), list_schedule(workload, profile, lanes))
-    own = shares(_totals(workload, profile), lanes)
-    mixes = [
-        _apart_and_together(workload, profile, own, lanes, (part, last)) for part in _PARTS for last in (True, False)
-    ]
+    apart = dict.fromkeys((shares(_totals(workload, profile), lanes), useful_shares(workload, profile, lanes)))
+    cuts = [(part, last) for part in _PARTS for last in (True, False)]
+    mixes = [_apart_and_together(workload, profile, own, lanes, cut) for own in apart for cut in cuts]
     return (*mixes, list_schedule(workload, profile, lanes))
 
 
@@ -84,6 +83,33 @@ def shares(totals_s: Sequence[float], lanes: int) -> tuple[tuple[int, ...], ...]
     for _ in range(lanes - len(totals_s)):
         last = max(order, key=lambda t: totals_s[t] / counts[t])
         counts[last] += 1
+    return _rows_of(counts)
+
+
+def useful_shares(workload: Workload, profile: Profile, lanes: int) -> tuple[tuple[int, ...], ...]:
+    """The same by what each tenant really takes on so many lanes: ops of few work items have no use for many.
+
+    Each lane goes to the tenant that would end last among those that more lanes still help.
+    """
+
+    def seconds(tenant: int, count: int) -> float:
+        return sum(_op_s(workload, profile, (tenant, op), count) for op in range(len(workload.tenants[tenant].ops)))
+
+    number = len(workload.tenants)
+    if number >= lanes:
+        return shares(_totals(workload, profile), lanes)
+    counts, times = [1] * number, [seconds(t, 1) for t in range(number)]
+    least = [seconds(t, lanes) for t in range(number)]
+    for _ in range(lanes - number):
+        helped = [t for t in range(number) if times[t] > least[t]] or range(number)
+        last = max(helped, key=lambda t: times[t])
+        counts[last] += 1
+        times[last] = seconds(last, counts[last])
+    return _rows_of(counts)
+
+
+def _rows_of(counts: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """(2, 1) -> (0, 1), (2,)"""
     ends = list(accumulate(counts))
     return tuple(tuple(range(end - count, end)) for end, count in zip(ends, counts, strict=True))
 

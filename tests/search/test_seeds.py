@@ -11,7 +11,16 @@ from gacer_tune.ir.neighbours import normal
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.verify import verify
 from gacer_tune.ir.workload import Workload
-from gacer_tune.search.seeds import BASELINES, alone_s, baselines, list_schedule, objective_of, seeds, shares
+from gacer_tune.search.seeds import (
+    BASELINES,
+    alone_s,
+    baselines,
+    list_schedule,
+    objective_of,
+    seeds,
+    shares,
+    useful_shares,
+)
 from tests.support.workloads import chain, flat_profile, quick, random_profile, random_workload, randoms
 
 
@@ -95,3 +104,16 @@ def test_times_alone_are_those_of_a_workload_of_one() -> None:
     assert alone_s(pair, flat_profile(pair, 1.0), 1) == pytest.approx((2.0, 1.0))
     assert objective_of("fairness", pair, flat_profile(pair, 1.0), 1).value(3.0, (2.0, 3.0)) == pytest.approx(3 * 1.5)
     assert objective_of("makespan", pair, flat_profile(pair, 1.0), 1).alone_s == ()
+
+
+def test_lanes_go_to_those_that_can_use_them() -> None:
+    """a: ops of 2 items, b: ops of 16, as much work in each: by work both get 4 of 8 lanes, of which a uses 2."""
+    pair = Workload((chain("a", (2, 2)), chain("b", (16, 16))))
+    profile = flat_profile(pair, 1.0)
+    assert [len(row) for row in shares((2.0, 2.0), 8)] == [4, 4]
+    assert useful_shares(pair, profile, 8) == ((0, 1), (2, 3, 4, 5, 6, 7))
+    assert useful_shares(pair, profile, 2) == ((0,), (1,)) == shares((2.0, 2.0), 2)
+    narrow = Workload((chain("a", (1,)), chain("b", (1,))))
+    assert sum(map(len, useful_shares(narrow, flat_profile(narrow, 1.0), 5))) == 5, "all are given away"
+    found = {schedule.clusters[0].lanes for schedule in seeds(pair, profile, 8)}
+    assert useful_shares(pair, profile, 8) in found
