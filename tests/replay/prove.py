@@ -21,7 +21,6 @@ from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
 from tests.replay.races import NAMES, optimum_s, within
 from tests.replay.spaces import SPACES, mixes, path_of
-from tests.replay.steady import steady
 from tests.replay.surrogate import Surrogate, rank_correlation
 
 SHARE = 0.05  # of a space that a search may measure
@@ -97,7 +96,7 @@ def mix_row(name: str, seeds: int, trials: int) -> Sequence[str]:
 
 
 def recorded(name: str) -> Recording:
-    return steady(read_recording(mixes()[name]))
+    return read_recording(mixes()[name])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,9 @@ from gacer_tune.ir.workload import Workload
 from gacer_tune.learning.recording import Recording
 from gacer_tune.search.seeds import baselines
 from gacer_tune.search.simulated import SimulatedDevice
-from gacer_tune.search.trial import Failure, Timing, Trial
+from gacer_tune.search.trial import Timing, Trial
 from tests.replay.curves import BANDWIDTH, gains, machine
 from tests.replay.prove import race
-from tests.replay.steady import steady
 from tests.replay.surrogate import Surrogate, bent, rank_correlation
 from tests.support.workloads import chain, flat_profile, random_profile
 
@@ -69,26 +68,6 @@ def test_evolve_overtakes_the_others_on_a_toy() -> None:
     assert to_random <= 16 and to_coordinate <= 40
     at_random, coordinate, evolve = found.ends
     assert evolve < coordinate < at_random < 1.0
-
-
-def anchored(*pairs: tuple[str, float]) -> Recording:
-    schedule = baselines(MIX, PROFILE, 2)["sequential"]
-    trials = [Trial(schedule, Timing((s, s), (s, s, s)), origin, n) for n, (origin, s) in enumerate(pairs)]
-    return Recording("t", MIX, PROFILE, (*trials, Trial(schedule, Failure("crash", ""), "random", 99)))
-
-
-def test_what_the_machine_did_meanwhile_is_taken_out() -> None:
-    """The anchor takes 1 s, then 1.2 s, then 2 s: trials are scaled, or dropped where it changes or is far off."""
-    a = "anchor"
-    found = steady(
-        anchored((a, 1.0), ("x", 3.0), (a, 1.0), ("y", 3.0), (a, 1.2), ("z", 3.6), (a, 1.2), ("u", 3.0), (a, 2.0),
-                 ("v", 6.0), (a, 2.0), ("w", 3.0), (a, 1.0), (a, 1.0), (a, 1.0), (a, 1.0))
-    )  # fmt: skip
-    kept = {t.origin: t.result for t in found.trials}
-    assert set(kept) == {"x", "z"}
-    assert kept["x"] == Timing((3.0, 3.0), (3.0, 3.0, 3.0))
-    assert isinstance(kept["z"], Timing) and kept["z"].median_s == pytest.approx(3.0)
-    assert steady(anchored(("x", 3.0))) == anchored(("x", 3.0)), "nothing is known about the machine"
 
 
 def test_memory_slows_what_reads_much_on_many_lanes() -> None:
