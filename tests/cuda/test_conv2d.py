@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gacer_tune.kernels.conv2d import Conv2d
+from gacer_tune.kernels.cuda.compile import compile_source
+from gacer_tune.kernels.cuda.conv2d import product_of
 from gacer_tune.kernels.cuda.emit.source import source_of
 from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
 from gacer_tune.kernels.cuda.product import TILES, ProductTile
@@ -94,6 +97,16 @@ def test_large_and_small_tiles_give_the_same_bits(precision: Precision) -> None:
     check(image(9, 16, gpu, 72, Program(steps, (residual,))), [ProductTile(128, 128, 64), ProductTile(16, 32, 16)], gpu)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_parts_of_the_reduction_are_added_in_one_order(precision: Precision) -> None:
+    gpu = Gpu(precision=precision)
+    channels = 32 * 32 // np.dtype(gpu.dtype).itemsize
+    spec = replace(image(3, channels, gpu, 33), window=(1, 1), pad=(0, 0))
+    parts = product_of(spec).parts(gpu)
+    assert parts == 4
+    check(spec, [ProductTile(*sizes) for sizes in ((32, 32, 16, parts), (16, 32, 16, parts), (32, 64, 16))], gpu)
+
+
 def test_memory_that_is_not_aligned_is_copied_element_by_element() -> None:
     gpu, tile = Gpu(), ProductTile(32, 32, 16)
     spec = image(5, 16, gpu, 24)
@@ -129,6 +142,29 @@ def test_large_products_take_large_tiles_first() -> None:
 def test_variants_differ_in_how_far_they_spread(arch: str, size: tuple[int, int, int]) -> None:
     spec, gpu = matrix(*size), GPUS[arch]
     tiles = candidates(spec, gpu)
-    assert 2 <= len(set(tiles)) == len(tiles) <= 5
+    assert 3 <= len(set(tiles)) == len(tiles) <= 5
     blocks = [items(spec, tile, gpu) for tile in tiles]
     assert max(blocks) >= 2 * min(blocks)
+
+
+@pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc")
+@pytest.mark.parametrize("arch", GPUS)
+def test_tiles_compile_without_spills(arch: str) -> None:
+    """All in one run of nvcc: the largest tile of each precision, gathered and copied, with teams and without."""
+    sources = []
+    for precision in PRECISIONS:
+        gpu = Gpu(arch, precision)
+        residual = dense((1, 28, 28, 256), gpu.dtype)
+        gelu = Step("gelu", (Arg("acc"),))
+        program = Program((gelu, Step("add", (Arg("step", 0), Arg("operand", 0)))), (residual,))
+        large, few_channels = image(28, 256, gpu, 256, program), image(28, 3, gpu, 64)
+        parts = product_of(large).parts(gpu)
+        assert parts > 1
+        for spec, tile in (
+            (large, ProductTile(128, 128, 64)),
+            (large, ProductTile(32, 32, 16, parts)),
+            (few_channels, ProductTile(128, 64, 64)),
+        ):
+            sources.append(source_of(Source(spec, tile, gpu).emit(f"kernel{len(sources)}"), gpu))
+    text = "\n".join([sources[0], *(source[source.index('extern "C"') :] for source in sources[1:])])
+    assert compile_source(text, arch).resources.spill_nbytes == 0

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.tensor import Tensor, dense
 from tests.cuda.variants import launch
-from tests.support.kernels import Operand, normal, operand
+from tests.support.kernels import Array, Operand, normal, operand
 
 GPU = Gpu()
 
@@ -89,3 +90,32 @@ def test_shared_memory_is_seen_by_all_threads_after_a_barrier() -> None:
 
     run(tensors, [source, out], body, (0, 1))
     assert np.array_equal(out.array, source.array[::-1])
+
+
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "exp": np.exp,
+    "erf": np.vectorize(math.erf),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "elu": lambda x: np.where(x < 0, 1.5 * (np.exp(x) - 1), x),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+}
+
+
+def test_functions_of_the_library() -> None:
+    tensors = [dense((32,)), dense((len(FUNCTIONS), 32))]
+    values, out = operand(tensors[0], np.linspace(-9, 9, 32)), Operand(tensors[1])
+
+    def body(function: Function, block: Any) -> None:
+        for row, name in enumerate(FUNCTIONS):
+            steps = (Step(name, (Arg("acc"),), params=(1.5,) if name == "elu" else ()),)
+            value = function.load(0, (function.thread + block,))
+            function.store(1, (row, function.thread), function.finish(Program(steps), 2, (0,), value))
+
+    run(tensors, [values, out], body, (0, 1))
+    wide = values.array.astype(np.float64)
+    for found, expected in zip(out.array, (function(wide) for function in FUNCTIONS.values()), strict=True):
+        assert np.allclose(found, expected, rtol=1e-6, atol=1e-6)

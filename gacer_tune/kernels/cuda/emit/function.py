@@ -16,8 +16,9 @@ from tvm.ir import PointerType, PrimType
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.emit import scalar
+from gacer_tune.kernels.cuda.emit import scalar
 from gacer_tune.kernels.emit.function import address, stored
+from gacer_tune.kernels.emit.scalar import cast
 from gacer_tune.kernels.program import Arg, Program
 from gacer_tune.kernels.tensor import Tensor
 
@@ -86,7 +87,7 @@ class Function:
 
     def store(self, operand: int, index: Index, value: Expr) -> None:
         tensor = self.tensors[operand]
-        T.buffer_store(self.buffers[operand], scalar.cast(value, stored(tensor.dtype)), [address(tensor, index)])
+        T.buffer_store(self.buffers[operand], cast(value, stored(tensor.dtype)), [address(tensor, index)])
 
     def store_run(self, operand: int, index: Index, values: Sequence[Expr]) -> None:
         """Store neighbours along the last axis, 16 bytes at a time where they lie so."""
@@ -97,7 +98,7 @@ class Function:
             return
         run = local(len(values))
         for i, value in enumerate(values):
-            T.buffer_store(run, scalar.cast(value, "float32"), [i])
+            T.buffer_store(run, cast(value, "float32"), [i])
         to = self.pointer(operand, address(tensor, index))
         call(f"gt_store<{len(values)}>", to, T.address_of(run[0]))
 
@@ -148,8 +149,8 @@ def _axis(var: Any, tag: str, extent: int | None) -> Any:
 def widened(value: Expr, dtype: str) -> Expr:
     """An element as it is computed with: float16 -> float32, a stored bool -> bool."""
     if dtype == "bool":
-        return scalar.cast(value, "bool")
-    return scalar.cast(value, "float32") if dtype == "float16" else value
+        return cast(value, "bool")
+    return cast(value, "float32") if dtype == "float16" else value
 
 
 def local(size: int, dtype: str = "float32") -> Any:
