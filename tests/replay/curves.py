@@ -2,16 +2,18 @@
 
 python -m tests.replay.curves [MIX...] [--lanes 2 8 16 64] [--trials N]
 
-A lane runs a kernel as fast as one core of the recorded machine did. All lanes together read memory no faster than
-BANDWIDTH lets them, so that a kernel is slower the more of its time it spends reading, when all lanes are busy. What
-the machine has recorded of contention on two cores is left out: it says nothing about 64.
+A lane runs a kernel as fast as one core of the recorded machine did, and data that another lane wrote costs what it
+cost there. All lanes together stream no faster than BANDWIDTH: kernels that stream slow each other down so much that
+lanes which all stream at UNIT get their share of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
+from gacer_tune.cost_model.interference import UNIT, Interference
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.workload import Workload
 from gacer_tune.learning.recording import read_recording
@@ -47,22 +49,16 @@ def main() -> None:
             print(f"| {' | '.join([name, str(lanes), *times, *ratios])} |", flush=True)
 
 
-def machine(workload: Workload, profile: Profile, lanes: int) -> Profile:
-    """The profile on a machine of so many lanes: under load each has its share of the memory's bandwidth."""
-    share = BANDWIDTH[min(BANDWIDTH, key=lambda known: abs(known - lanes))] / lanes
-    shared = tuple(
-        tuple(
-            tuple(max(seconds, kernel.nbytes / share) for seconds in row)
-            for kernel, row in zip(tenant.kernels, rows, strict=True)
-        )
-        for tenant, rows in zip(workload.tenants, profile.alone, strict=True)
-    )
-    return Profile(profile.alone, shared, profile.handover_s, profile.launch_s)
+def machine(profile: Profile, lanes: int) -> Profile:
+    """The profile on a machine of so many lanes, at least two."""
+    bandwidth = BANDWIDTH[min(BANDWIDTH, key=lambda known: abs(known - lanes))]
+    crowd = lanes * UNIT / bandwidth  # how many times as long lanes take that all stream at UNIT
+    return replace(profile, interference=Interference(stream=max(0.0, (crowd - 1) / (lanes - 1))))
 
 
 def gains(workload: Workload, recorded: Profile, lanes: int, limits: tuple[int, float]) -> dict[str, float]:
     """Seconds of the baselines and of what `limits` (trials, seconds) of search find."""
-    profile = machine(workload, recorded, lanes)
+    profile = machine(recorded, lanes)
     device = SimulatedDevice(workload, profile, lanes, contention=SURPRISE)
     trials, seconds = limits
     log: list[Trial] = list(tune(workload, device, profile, TuneOptions(seconds, trials), clock=time.monotonic))

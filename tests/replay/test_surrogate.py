@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from math import inf
 
 import pytest
@@ -70,17 +69,14 @@ def test_evolve_overtakes_the_others_on_a_toy() -> None:
     assert evolve < coordinate < at_random < 1.0
 
 
-def test_memory_slows_what_reads_much_on_many_lanes() -> None:
-    """A kernel of 1 s that moves 1 GB: its share of 20 GB/s is 10 GB/s for each of two lanes, 3 GB/s of 200 for 64."""
-    tenant = chain("a", (4,))
-    op = tenant.ops[0]
-    heavy = Workload((replace(tenant, ops=(replace(op, kernels=(replace(op.kernels[0], nbytes=10**9),)),)),))
-    flat = flat_profile(heavy, 0.05)
-    assert machine(heavy, flat, 2).shared[0][0][0] == pytest.approx(1e9 / (BANDWIDTH[2] / 2))
-    assert machine(heavy, flat, 64).shared[0][0][0] == pytest.approx(1e9 / (BANDWIDTH[64] / 64))
-    assert machine(heavy, flat_profile(heavy, 9.0), 2) == flat_profile(heavy, 9.0), (
-        "it computes for longer than it reads"
-    )
+@pytest.mark.parametrize("lanes", [8, 16, 64])
+def test_lanes_that_stream_share_the_bandwidth(lanes: int) -> None:
+    """All lanes at 10 GB/s: on 8 of them that is twice the 40 GB/s that there are."""
+    made = machine(PROFILE, lanes)
+    assert made.alone == PROFILE.alone
+    slower = made.interference.slowdown(1.0, [1.0] * (lanes - 1))
+    assert slower == pytest.approx(lanes * 1e10 / BANDWIDTH[lanes])
+    assert made.interference.slowdown(0.0, [1.0] * (lanes - 1)) == 1.0, "it only computes"
 
 
 @pytest.mark.parametrize(("items", "low", "high"), [(2, 1.9, 2.1), (64, 0.99, 1.1)])
