@@ -32,7 +32,7 @@ def compare(proto: onnx.ModelProto, gpu: Gpu, tolerance: float) -> set[str]:
 
 def few_operators() -> onnx.ModelProto:
     """Loops of every kind: sorting, sums along an axis, indices, booleans, integers, functions of C, several nests."""
-    grown = Net(17)
+    grown = Net(18)
     x, bools = grown.x(3, 4, 5), (TensorProto.BOOL,)
     grown.op("TopK", [x, grown.const(np.array([3]))], (TensorProto.FLOAT, TensorProto.INT64), axis=1)
     grown.op("CumSum", [x, grown.const(np.array(0))])

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gacer_tune.kernels.cuda.emit.source import source_of
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.gather import Gather
 from gacer_tune.kernels.mapping import copy, fill, mapping
 from gacer_tune.kernels.program import Arg, Program, Step
-from gacer_tune.kernels.rules import candidates
+from gacer_tune.kernels.rules import Source, candidates, items
 from gacer_tune.kernels.tensor import STORED, Tensor, dense
+from tests.cuda.emulator import emulate
 from tests.cuda.specs import PRECISIONS, check, stored
 from tests.cuda.variants import outputs
 from tests.kernels import test_gather
@@ -48,6 +50,21 @@ def test_copies_change_order_and_type(shape: tuple[int, ...], data: st.DataObjec
     values = np.random.default_rng(seed).integers(0, 2, spec.out.shape).astype(kinds[0])
     given_ = operand(spec.program.operands[0], values)
     assert np.array_equal(outputs(spec, candidates(spec, GPU), GPU, [given_], cut), values)
+
+
+@pytest.mark.parametrize("gpu", PRECISIONS)
+def test_operands_may_start_anywhere(gpu: Gpu) -> None:
+    """A slice of a value starts at any of its elements, so vectors of it are not aligned."""
+    tensor = dense((3, 48), gpu.dtype)
+    add = Program((Step("add", (Arg("operand", 0), Arg("operand", 1))),), (tensor, tensor))
+    spec = mapping(tensor, add)
+    source = source_of(Source(spec, candidates(spec, gpu)[0], gpu).emit("kernel"), gpu)
+    for skews in ((0, 0, 0), (1, 0, 3), (0, 2, 0)):
+        arrays = [np.arange(200, dtype=gpu.dtype)[skew : skew + 144] for skew in skews]
+        expected = arrays[0] + arrays[1]
+        assert [array.ctypes.data % 16 != 0 for array in arrays] == [skew != 0 for skew in skews]
+        emulate(source, gpu, arrays, 0, items(spec, candidates(spec, gpu)[0], gpu))
+        assert np.array_equal(arrays[2], expected)
 
 
 def test_values_are_filled_in() -> None:

@@ -31,9 +31,9 @@ def items(spec: Depthwise, tile: DepthwiseTile, gpu: Gpu) -> int:  # noqa: ARG00
 
 
 def candidates(spec: Depthwise, gpu: Gpu) -> list[DepthwiseTile]:
-    """Variants worth measuring, most promising first; wide windows are read again rather than kept."""
+    """Variants worth measuring, most promising first: the largest pieces that still give work to the whole GPU."""
     columns, channels = spec.out.shape[2:]
-    width = min(gpu.vector, 1 << (channels - 1).bit_length())
-    kept = 4 if spec.size[1] <= 5 else 2
-    pairs = [(kept, min(4, width)), (1, width), (2, width), (1, min(2, width))]
-    return list(dict.fromkeys(DepthwiseTile(THREADS, min(count, columns), wide) for count, wide in pairs))
+    width = gpu.vector if channels >= gpu.vector else 1
+    pairs = [(4, width), (2, width), (1, width), (4, 1), (1, 1)]
+    tiles = list(dict.fromkeys(DepthwiseTile(THREADS, min(count, columns), wide) for count, wide in pairs))
+    return sorted(tiles, key=lambda tile: items(spec, tile, gpu) < 2 * gpu.sms)

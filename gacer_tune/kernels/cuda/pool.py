@@ -12,6 +12,6 @@ def items(spec: Pool, tile: RunTile, gpu: Gpu) -> int:  # noqa: ARG001 - the sam
 
 
 def candidates(spec: Pool, gpu: Gpu) -> list[RunTile]:
-    """Variants worth measuring, most promising first."""
-    width = width_of(spec.out, [spec.source], gpu)
-    return run_tiles(spec.out.shape, width, gpu, (2,))
+    """Variants worth measuring, most promising first: those that give work to the whole GPU."""
+    tiles = run_tiles(spec.out.shape, width_of(spec.out, [spec.source], gpu), gpu, (1,))
+    return sorted(tiles, key=lambda tile: items(spec, tile, gpu) < gpu.sms)

@@ -51,7 +51,6 @@ def candidates(spec: Reduce, gpu: Gpu) -> list[ReduceTile]:
     width, count = width_of(found, gpu), prod(found.reduced)
     if found.lanes:
         split = power(16, ceildiv(count, 4))
-        tiles = [ReduceTile(32 * split, split, one) for one in (1, 2, width) if found.lanes % one == 0 or one == 1]
-        return list(dict.fromkeys(tiles))
+        return [ReduceTile(32 * split, split, one) for one in dict.fromkeys((1, width))]
     split = power(256, ceildiv(count, 4 * width))
     return list(dict.fromkeys(ReduceTile(max(threads, split), split, width) for threads in (128, 32, 256)))
