@@ -19,6 +19,7 @@ SCHEDULE = "schedule.json"
 TRIALS = "trials.jsonl"
 REPORT = "report.html"
 TRACE = "trace.json"
+PLAN = "plan.txt"  # for target cuda: what a program without Python reads
 
 
 @dataclass(frozen=True)

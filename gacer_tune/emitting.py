@@ -8,7 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gacer_tune.artifact import MODULE, REPORT, SCHEDULE, TRACE, TRIALS, WEIGHTS, Artifact, schedule_document
+from gacer_tune.artifact import (
+    MODULE,
+    PLAN,
+    REPORT,
+    SCHEDULE,
+    TRACE,
+    TRIALS,
+    WEIGHTS,
+    Artifact,
+    schedule_document,
+)
 from gacer_tune.events import Event, Listen
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import Schedule
@@ -84,7 +94,7 @@ def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: f
     }
     lines = "".join(json.dumps({"workload": workload.key, "trial": t.to_json()}) + "\n" for t in emission.trials)
     files: dict[str, bytes | Path] = {
-        **({} if emission.simulated else _runnable(prepared, names, listen)),
+        **({} if emission.simulated else _runnable(prepared, emission.schedules["best"], names, listen)),
         SCHEDULE: json.dumps(document, indent=1).encode(),
         TRIALS: lines.encode(),
         **_pages(Artifact(out, manifest, workload, emission.schedules, names, prepared.profile), emission),
@@ -92,11 +102,16 @@ def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: f
     publish(out, files, manifest)
 
 
-def _runnable(prepared: Prepared, names: Sequence[str], listen: Listen) -> dict[str, bytes | Path]:
-    return {
+def _runnable(prepared: Prepared, best: Schedule, names: Sequence[str], listen: Listen) -> dict[str, bytes | Path]:
+    files: dict[str, bytes | Path] = {
         MODULE: link_module(prepared.compiled, names, prepared.cache, listen),
         WEIGHTS: prepared.folder / "weights.safetensors",
     }
+    if prepared.workload.target == "cuda":
+        from gacer_tune.executor.cuda.listing import listing
+
+        files[PLAN] = listing(prepared.workload, lower(prepared.workload, best)).encode()
+    return files
 
 
 def _pages(artifact: Artifact, emission: Emission) -> dict[str, bytes | Path]:

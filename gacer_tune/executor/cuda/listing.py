@@ -1,0 +1,56 @@
+"""A plan as lines of text, for programs that run an artifact without Python.
+
+    memory NBYTES                               one block of the device, 256-byte aligned, for everything
+    streams COUNT
+    weight OFFSET CONTENT                       where a tensor of weights.safetensors lies, by its name there
+    input OFFSET NBYTES TENANT NAME             and `output` in the same way
+    launch STREAM FUNCTION LO HI OFFSET...      blocks [LO, HI) of a function of module.so, its pointers as offsets
+    record STREAM EVENT
+    wait STREAM EVENT
+
+Launches, records and waits are in the order in which they are to be captured or issued; stream 0 begins and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gacer_tune.executor.cuda.graph import Await, Launch, Record, script
+from gacer_tune.executor.cuda.session import SLACK
+from gacer_tune.ir.plan import Plan
+from gacer_tune.ir.workload import Workload
+
+
+def listing(workload: Workload, plan: Plan) -> str:
+    return "".join(line + "\n" for line in _lines(workload, plan))
+
+
+def _lines(workload: Workload, plan: Plan) -> Iterator[str]:
+    steps, offsets = script(plan), plan.memory.offsets
+    yield f"memory {plan.memory.nbytes + SLACK}"
+    yield f"streams {steps.streams}"
+    weights = {
+        buffer.content: offsets[t][b]
+        for t, tenant in enumerate(workload.tenants)
+        for b, buffer in enumerate(tenant.buffers)
+        if buffer.kind == "weight"
+    }
+    yield from (f"weight {offset} {content}" for content, offset in weights.items())
+    for t, tenant in enumerate(workload.tenants):
+        for kind, ports in (("input", tenant.inputs), ("output", tenant.outputs)):
+            for port in ports:
+                nbytes = int(np.prod(port.shape, dtype=np.int64)) * np.dtype(port.dtype).itemsize
+                yield f"{kind} {offsets[t][port.buffer]} {nbytes} {t} {port.name}"
+    for operation in steps.operations:
+        match operation:
+            case Launch(stream, _, piece):
+                kernel = workload.tenants[piece.tenant].kernels[piece.kernel]
+                pointers = [str(offsets[piece.tenant][o.buffer] + o.offset) for o in kernel.operands]
+                function = kernel.variants[piece.variant].function
+                yield " ".join(["launch", str(stream), function, str(piece.lo), str(piece.hi), *pointers])
+            case Record(stream, event):
+                yield f"record {stream} {event}"
+            case Await(stream, event):
+                yield f"wait {stream} {event}"

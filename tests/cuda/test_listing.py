@@ -1,0 +1,53 @@
+"""plan.txt and the C++ program that reads it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import tvm_ffi.libinfo
+
+from gacer_tune.executor.cuda.graph import Await, Launch, Record, script
+from gacer_tune.executor.cuda.listing import listing
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.workload import Workload
+from gacer_tune.search.streams import stream_per_tenant
+from tests.support.workloads import chain
+
+PLAYER = Path(__file__).parent.parent.parent / "docs" / "player.cpp"
+
+
+def test_the_lines_of_a_plan() -> None:
+    workload = Workload((chain("a", (4, 3)), chain("b", (2,))), "cuda")
+    assert listing(workload, lower(workload, stream_per_tenant(workload, 2))).splitlines() == [
+        "memory 576", "streams 2",
+        "input 0 64 0 x", "output 128 64 0 y", "input 192 64 1 x", "output 256 64 1 y",
+        "record 0 0", "wait 1 0",
+        "launch 0 a_0_0 0 4 0 64", "launch 1 b_0_0 0 2 192 256", "launch 0 a_1_0 0 3 64 128",
+        "record 1 1", "wait 0 1",
+    ]  # fmt: skip
+
+
+def test_every_operation_has_a_line() -> None:
+    workload = Workload((chain("a", (4, 3)), chain("b", (2,))), "cuda")
+    plan = lower(workload, stream_per_tenant(workload, 2))
+    kinds = [line.split()[0] for line in listing(workload, plan).splitlines()]
+    names = {Launch: "launch", Record: "record", Await: "wait"}
+    assert [k for k in kinds if k in names.values()] == [names[type(o)] for o in script(plan).operations]  # type: ignore[index]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None or shutil.which("nvcc") is None, reason="no g++ or no CUDA toolkit")
+def test_the_cpp_program_is_right_about_the_interfaces() -> None:
+    roots = (os.environ.get("CUDA_HOME"), Path(shutil.which("nvcc") or "").resolve().parent.parent, "/usr/local/cuda")
+    found = [Path(root) / "include" for root in roots if root]
+    toolkit = next((path for path in found if (path / "cuda_runtime_api.h").exists()), None)
+    if toolkit is None:
+        pytest.skip("no headers of the CUDA toolkit")
+    headers = [tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path(), toolkit]
+    flags = [f"-I{path}" for path in headers]
+    command = ["g++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", str(PLAYER), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

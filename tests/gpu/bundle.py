@@ -1,0 +1,127 @@
+"""Compiles mixes of models here for a GPU elsewhere: `python -m tests.gpu.bundle OUT [--quick]`.
+
+Where the mixes are measured there may be no TVM, no compiler and no network. A folder of OUT has all that running one
+mix takes: module.so, weights.safetensors, workload.json as for a measuring child, and the models, as they are and as
+our frontend sees them. OUT/site holds TVM's runtime libraries as a package, to be put on PYTHONPATH there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import onnx
+
+from gacer_tune.events import Event
+from gacer_tune.executor.cuda.module import module_of
+from gacer_tune.frontend.load import load_model
+from gacer_tune.frontend.shapes import input_bounds
+from gacer_tune.kernels.cuda.gpu import GPUS, Gpu
+from gacer_tune.lowering.lower import lower_model
+from gacer_tune.preparing import save_weights
+from gacer_tune.store.cache import Cache
+from gacer_tune.tenants import Model, assemble, functions
+from models import MODELS
+from tests.cuda.stubs import compile_stubs, load_stubs
+from tests.support.small_models import SMALL
+
+MIXES = (
+    "resnet18+bert_small",
+    "resnet50+mobilenet_v2",
+    "mobilenet_v3+efficientnet_b0+squeezenet",
+    "unet+resnet18",
+    "ssd+bert_small+resnet18",
+    "googlenet+shufflenet",
+    "vit_tiny+mobilenet_v2",
+    "tiny_yolo+resnet18+bert_small",
+)
+QUICK = ("tiny_mlp+tiny_branchy", "tiny_attention")
+LIBRARIES = ("libtvm_runtime.so", "libtvm_runtime_cuda.so")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One mix: how its models are made small or not, at which batch and precision."""
+
+    mix: str
+    batch: int
+    precision: str
+    small: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.mix}-b{self.batch}-{self.precision}{'-small' if self.small else ''}"
+
+
+def wanted(quick: bool) -> list[Bundle]:
+    """Small models at every precision to be checked, large ones at fp16 to be measured."""
+    if quick:
+        return [Bundle(mix, 1, "tf32", True) for mix in QUICK]
+    checked = [Bundle(mix, 1, precision, True) for mix in MIXES for precision in ("fp32", "tf32", "fp16")]
+    return checked + [Bundle(mix, batch, "fp16", False) for mix in MIXES for batch in (1, 8)]
+
+
+def write(bundle: Bundle, folder: Path, cache: Cache, most: int) -> None:
+    """Compile one mix into its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    gpu: Gpu = replace(GPUS["sm_90"], precision=bundle.precision)  # type: ignore[arg-type]
+    lowered = []
+    for number, name in enumerate(bundle.mix.split("+")):
+        path = folder / f"{number}.onnx"
+        onnx.save((SMALL if bundle.small else MODELS)[name](), str(path))
+        canonical = load_model(path, {}, bundle.batch if bundle.batch > 1 else None)
+        onnx.save(canonical, str(folder / f"{number}.canonical.onnx"))
+        low = lower_model(canonical, gpu, input_bounds(canonical))
+        lowered.append(Model(name, "0" * 64, low, bundle.batch))
+    made = assemble(lowered, gpu, most)
+    names = functions(made.workload)
+    (folder / "module.so").write_bytes(module_of([made.sources[n] for n in names], cache, progress(bundle.name)))
+    save_weights(folder / "weights.safetensors", made.weights.items())
+    described = {"workload": made.workload.to_json(), "functions": list(names), "precision": bundle.precision}
+    (folder / "workload.json").write_text(json.dumps(described))
+
+
+def progress(name: str) -> object:
+    def listen(event: Event) -> None:
+        if event.done == event.total:
+            sys.stderr.write(f"{name}: {event.total} kernels\n")
+
+    return listen
+
+
+def copy_runtime(site: Path) -> None:
+    """TVM's runtime as a package `tvm` that holds nothing else."""
+    found = find_spec("tvm")
+    assert found is not None and found.origin is not None
+    (site / "tvm" / "lib").mkdir(parents=True, exist_ok=True)
+    (site / "tvm" / "__init__.py").write_text('"""TVM\'s runtime libraries only."""\n')
+    for name in LIBRARIES:
+        shutil.copyfile(Path(found.origin).parent / "lib" / name, site / "tvm" / "lib" / name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Compile mixes of models for a GPU elsewhere.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--quick", action="store_true", help="two mixes of tiny models")
+    parser.add_argument("--variants", type=int, default=3, help="at most so many of each kernel")
+    parser.add_argument("--stubs", action="store_true", help="no NVIDIA driver here: let stubs stand for it")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        if given.stubs:
+            compile_stubs(Path(folder))
+            load_stubs(Path(folder))
+        for bundle in wanted(given.quick):
+            write(bundle, given.out / bundle.name, Cache(), given.variants)
+    copy_runtime(given.out / "site")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

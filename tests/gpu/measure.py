@@ -1,0 +1,142 @@
+"""On a GPU: plans against PyTorch over the bundled mixes: `python -m tests.gpu.measure BUNDLE --json OUT`.
+
+For each mix every variant is timed, the baselines and some neighbours of the best are measured, and the best is run in
+interleaved pairs against the best baseline. PyTorch runs the same models at the same precision, timed the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from gacer_tune.ir.neighbours import neighbours
+from gacer_tune.lowering.graph import read_graph
+from gacer_tune.search.seeds import baselines, seeds
+from gacer_tune.search.trial import Timing
+from tests.gpu.mixes import Mix, folders, open_mix
+
+LANES = 6
+RUNS, PAIRS = 9, 30
+
+
+def searched(mix: Mix, budget_s: float, seed: int = 0) -> dict[str, Any]:
+    """Seconds of the baselines and of the best schedule found, and its gain over the best baseline in pairs."""
+    bench = mix.bench
+    profile = bench.profile()
+    lanes = len(bench.session.streams)
+    starts = baselines(mix.workload, profile, lanes)
+    times = {name: _seconds(bench.measure(schedule, RUNS)) for name, schedule in starts.items()}
+    baseline = min(times, key=lambda name: times[name])
+    best, best_s = starts[baseline], times[baseline]
+    began, tried, rng = time.monotonic(), 0, random.Random(seed)
+    waiting = list(seeds(mix.workload, profile, lanes))
+    while time.monotonic() - began < budget_s:
+        waiting = waiting or list(islice(neighbours(mix.workload, best, rng), 8))
+        candidate = waiting.pop(0)
+        seconds, tried = _seconds(bench.measure(candidate, 3)), tried + 1
+        if seconds < best_s and (again := _seconds(bench.measure(candidate, RUNS))) < best_s:
+            best, best_s, waiting = candidate, again, []
+    pairs = bench.compare(starts[baseline], best, PAIRS)
+    return {
+        "baselines_s": times, "baseline": baseline, "tried": tried, "schedule": best.to_json(),
+        "baseline_s": statistics.median(a for a, _ in pairs), "best_s": statistics.median(b for _, b in pairs),
+        "gain": statistics.median(a / b for a, b in pairs),
+    }  # fmt: skip
+
+
+def _seconds(result: object) -> float:
+    return result.median_s if isinstance(result, Timing) else float("inf")
+
+
+def with_torch(mix: Mix) -> dict[str, float]:
+    """Median seconds of each of PyTorch's modes."""
+    import torch
+
+    from gacer_tune.bench.torch_peer import modes, prepare, torch_model
+
+    prepare(torch, mix.precision)
+    graphs = [read_graph(onnx.load(str(path))) for path in mix.canonical]
+    models = [torch_model(torch, graph, mix.feeds(number), mix.precision) for number, graph in enumerate(graphs)]
+    scrap = torch.empty(128 << 20, dtype=torch.uint8, device="cuda")
+    return {name: _timed(torch, run, scrap) for name, (run, _) in modes(torch, models).items()}
+
+
+def _timed(torch: Any, run: Callable[[], Any], scrap: Any) -> float:
+    """By events on the device, the second-level cache overwritten before, as our own plans are timed."""
+    seconds = []
+    for number in range(RUNS + 3):
+        scrap.zero_()
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        run()
+        end.record()
+        end.synchronize()
+        if number >= 3:
+            seconds.append(begin.elapsed_time(end) / 1000)
+    return statistics.median(seconds)
+
+
+def table(results: dict[str, Any]) -> str:
+    """One line a mix: milliseconds, and our gain over the best of the others."""
+    names = sorted({name for row in results.values() for name in row.get("torch_s", {})})
+    lines = [
+        f"{'mix':<52}{'baseline':>10}{'ours':>10}{'gain':>7}" + "".join(f"{n:>15}" for n in names) + f"{'against':>9}"
+    ]
+    for mix, row in results.items():
+        if "best_s" not in row:
+            lines.append(f"{mix:<52}{row.get('failed', 'not measured')}")
+            continue
+        rivals = row.get("torch_s", {})
+        columns = "".join(f"{1000 * rivals[n]:>15.3f}" if n in rivals else f"{'-':>15}" for n in names)
+        ratio = f"{min(rivals.values()) / row['best_s']:>8.2f}x" if rivals else f"{'-':>9}"
+        ours = f"{1000 * row['baseline_s']:>10.3f}{1000 * row['best_s']:>10.3f}{row['gain']:>6.2f}x"
+        lines.append(f"{mix:<52}{ours}{columns}{ratio}")
+    return "\n".join(lines)
+
+
+def measured(folder: Path, budget_s: float, dry: bool) -> dict[str, Any]:
+    mix = open_mix(folder, LANES, dry)
+    row = searched(mix, budget_s)
+    if dry:
+        return row
+    try:
+        row["torch_s"] = with_torch(mix)
+    except (ImportError, RuntimeError) as error:
+        row["torch_failed"] = str(error)[:300]
+    return row
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Measure bundled mixes on a GPU, against PyTorch.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--only", default="", help="mixes whose name contains this")
+    parser.add_argument("--search", type=float, default=8.0, help="seconds of search for each mix")
+    parser.add_argument("--budget", type=float, default=330.0, help="no further mix is begun after so many seconds")
+    parser.add_argument("--small", action="store_true", help="the mixes of small models")
+    parser.add_argument("--dry-run", action="store_true", help="no GPU: a driver that computes nothing, no PyTorch")
+    given = parser.parse_args(arguments)
+    results: dict[str, Any] = {}
+    began = time.monotonic()
+    for folder in folders(given.bundle, given.small):
+        if given.only not in folder.name:
+            continue
+        late = time.monotonic() - began > given.budget
+        results[folder.name] = {"failed": "no time left"} if late else measured(folder, given.search, given.dry_run)
+        given.json.write_text(json.dumps(results, indent=1))
+    sys.stdout.write(table(results) + "\n")
+    return 0 if any("best_s" in row for row in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
