@@ -1,0 +1,116 @@
+"""Measuring on a GPU, with a driver that only counts: checks of outputs, times of tenants, traces, profiles."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gacer_tune.devices import worker
+from gacer_tune.devices.cuda import bench as cuda_bench
+from gacer_tune.devices.cuda.bench import CudaBench
+from gacer_tune.executor.cuda import session as sessions
+from gacer_tune.ir.neighbours import random_schedule
+from gacer_tune.ir.schedule import lane_per_tenant, sequential
+from gacer_tune.ir.workload import Workload
+from gacer_tune.search.streams import one_stream
+from gacer_tune.search.trial import Failure, Timing
+from tests.cuda.fake_driver import FakeDriver
+from tests.cuda.test_graph import distinct, session_of
+from tests.support.workloads import chain
+
+PAIR = distinct(Workload((chain("a", (4, 3), variants=2), chain("b", (2,)))))
+
+
+@pytest.fixture(autouse=True)
+def small_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "FLUSH_NBYTES", 64)
+
+
+def bench_of(lanes: int = 2, **options: Any) -> CudaBench:
+    return CudaBench(session_of(PAIR, lanes, **options))
+
+
+def test_every_schedule_is_right_and_timed() -> None:
+    bench, rng = bench_of(), random.Random(3)
+    for _ in range(10):
+        timing = bench.measure(random_schedule(PAIR, 2, rng), 4)
+        assert isinstance(timing, Timing)
+        assert len(timing.seconds) == 4
+        assert len(timing.completions_s) == 4
+        for seconds, row in zip(timing.seconds, timing.completions_s, strict=True):
+            assert 0 < max(row) < seconds, "marks lie inside of the run"
+            assert min(row) > 0
+
+
+def test_wrong_outputs_are_a_failure() -> None:
+    bench = bench_of()
+    driver = bench.session.driver
+    assert isinstance(driver, FakeDriver)
+    right = driver.compute
+
+    def wrong(function: str, operands: Any, span: tuple[int, int]) -> None:
+        right(function, operands, span)
+        if function == "b/op0/0/0" and span[1] == 1:
+            operands[-1][0] ^= 1
+
+    driver.compute = wrong
+    assert isinstance(bench.measure(sequential(PAIR, 1), 1), Timing)
+    cut = replace(lane_per_tenant(PAIR, 2), chunks=((0, 0), (2,)))
+    assert bench.measure(cut, 1) == Failure("wrong-output", "outputs differ from those of the sequential plan")
+
+
+def test_a_slow_candidate_is_given_up() -> None:
+    timing = bench_of().measure(sequential(PAIR, 1), 50, give_up_s=0.5)
+    assert isinstance(timing, Timing)
+    assert len(timing.seconds) == 1, "a run of the fake takes more than one second"
+
+
+def test_pairs_traces_and_profiles() -> None:
+    bench = bench_of()
+    pairs = bench.compare(sequential(PAIR, 1), lane_per_tenant(PAIR, 2), 5)
+    assert len(pairs) == 5
+    assert all(a > 0 and b > 0 for a, b in pairs)
+    trace = bench.trace(one_stream(PAIR, 2))
+    assert [(t, k, lane) for t, k, lane, _, _ in trace] == [(0, 0, 0), (0, 1, 0), (1, 0, 0)]
+    assert trace[0][3] == 0
+    assert all(begin < end for *_, begin, end in trace)
+    profile = bench.profile()
+    assert [[len(row) for row in rows] for rows in profile.alone] == [[2, 2], [1]]
+    assert all(seconds > 0 for rows in profile.alone for row in rows for seconds in row)
+    driver = bench.session.driver
+    assert isinstance(driver, FakeDriver)
+    assert len(driver.instances) <= 2, "graphs that are done with are freed"
+
+
+def test_outputs_are_those_of_the_sequential_plan() -> None:
+    bench = bench_of()
+    assert sorted(bench.outputs()) == ["0/y", "1/y"]
+
+
+def test_the_worker_opens_a_gpu_for_a_workload_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Path, Workload, int]] = []
+    made = bench_of()
+
+    def opened(folder: Path, workload: Workload, lanes: int) -> CudaBench:
+        asked.append((folder, workload, lanes))
+        return made
+
+    monkeypatch.setattr(worker, "open_cuda_bench", opened)
+    (tmp_path / "workload.json").write_text(json.dumps({"workload": PAIR.to_json(), "functions": []}))
+    bench = worker.open_bench({"folder": str(tmp_path), "cpus": [0, 1]})
+    assert bench is made
+    assert asked == [(tmp_path, PAIR, 2)]
+    reply = worker.answer(bench, {"do": "profile"}, {})
+    assert set(reply) == {"profile"}
+    measured = worker.answer(bench, {"do": "measure", "schedules": [sequential(PAIR, 1).to_json()], "repeats": 2}, {})
+    assert len(measured["timing"]["seconds"]) == 2
+
+
+def test_every_variant_is_given_to_its_kernel() -> None:
+    schedule = cuda_bench.with_variant(PAIR, one_stream(PAIR, 1), 1)
+    assert schedule.variants == ((1, 1), (0,))
