@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
@@ -14,6 +15,15 @@ from gacer_tune.search.seeds import baselines
 from gacer_tune.search.trial import Failure, Timing, Trial, checked
 
 ROW_RUNS = 15
+TRACES = 5
+
+Trace = list[tuple[int, int, int, float, float]]  # tenant, kernel, lane, begin_s, end_s of every slice
+
+
+class Tracing(Protocol):
+    """A device that can tell when each slice of a run began and ended."""
+
+    def trace(self, schedule: Schedule) -> Trace: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,12 @@ def measure_front(device: Device, trials: Sequence[Trial], best: Schedule) -> di
         name = "best" if trial.schedule == best else f"front{sum(p.name != 'best' for p in found.values())}"
         found[trial.schedule] = FrontPoint(name, trial.result.tenants_s, trial.result.median_s)
     return found
+
+
+def typical_trace(device: Tracing, schedule: Schedule) -> Trace:
+    """The recorded run that took the median time among some: a single one may have been disturbed."""
+    runs = [device.trace(schedule) for _ in range(TRACES)]
+    return sorted(runs, key=lambda rows: max((row[-1] for row in rows), default=0.0))[TRACES // 2]
 
 
 def _timing(device: Device, schedule: Schedule) -> Timing:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gacer_tune import checking
-from gacer_tune.completions import FrontPoint, Row, measure_front, measure_rows
+from gacer_tune.completions import FrontPoint, Row, measure_front, measure_rows, typical_trace
 from gacer_tune.devices.bench import SEED
 from gacer_tune.emitting import Emission, alone, emit
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
+from gacer_tune.learning.starting import keep_learned, learned_before
 from gacer_tune.preparing import Prepared, limits_for, prepare, read_models
 from gacer_tune.remembering import offered, remember
 from gacer_tune.search.acceptance import Outcome, accept, finalists
@@ -116,11 +117,12 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}
         schedules |= alone(prepared, device.lanes) | {point.name: schedule for schedule, point in points.items()}
         figures = {**_plain(asdict(summary)), "objective": settings.objective, "reason": outcome.reason}
-        traces = {name: device.trace(schedules[name]) for name in ("best", outcome.baseline)}
+        traces = {name: typical_trace(device, schedules[name]) for name in ("best", outcome.baseline)}
         paths = tuple(tenant.path for tenant in settings.tenants)
         emission = Emission(schedules, figures, found.trials, traces, paths, settings.simulate)
         emit(settings.out, prepared, emission, hertz, listen)
         remember(settings, prepared, outcome, found.trials)
+        keep_learned(prepared, found.trials)
     return summary
 
 
@@ -163,7 +165,7 @@ def run_search(
     history = read_history(journal, prepared.workload.key) if settings.resume else _start_afresh(journal)
     options = TuneOptions(
         settings.budget_s, settings.trials or TuneOptions().trials, settings.strategy, settings.objective,
-        settings.seed, settings.only, offered(settings, prepared),
+        settings.seed, settings.only, offered(settings, prepared), learned_before(prepared),
     )  # fmt: skip
     trials, began = list(history), time.monotonic()
     objective, stopped = _objective(settings, prepared), ""

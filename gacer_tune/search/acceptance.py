@@ -15,12 +15,12 @@ from gacer_tune.ir.schedule import Schedule
 from gacer_tune.search.device import Device, Pairs
 from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES
-from gacer_tune.search.trial import Failure, Timing, Trial, checked
+from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, merged
 
 SIGNIFICANCE = 0.05
 CONFIDENCE = 0.95
-FINALISTS = 3
-FRESH_RUNS = 12
+FINALISTS = 5
+FRESH_PASSES, FRESH_RUNS = 4, 3  # runs of each finalist and baseline in each pass
 MIN_PAIRS = 5  # fewer cannot reach the significance: 1 / 2^5 < 0.05 < 1 / 2^4
 
 
@@ -147,11 +147,29 @@ def _stay(baseline: Trial, value: float, reason: str) -> Outcome:
 
 
 def _fresh(device: Device, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials with results of this moment: a lucky measurement is seldom lucky twice."""
+    """The trials with results of this moment: a lucky measurement is seldom lucky twice.
+
+    In turn, a few runs each: a machine that is shared drifts by more than good schedules differ.
+    """
+    results: list[Result] = []
+    for number in range(FRESH_PASSES):
+        for index, trial in enumerate(trials):
+            if number == 0:
+                results.append(checked(device.measure(trial.schedule, FRESH_RUNS)))
+            else:
+                results[index] = _merged(results[index], device, trial.schedule)
     return [
-        Trial(trial.schedule, checked(device.measure(trial.schedule, FRESH_RUNS)), trial.origin, trial.number)
-        for trial in trials
-    ]
+        Trial(trial.schedule, result, trial.origin, trial.number)
+        for trial, result in zip(trials, results, strict=True)
+    ]  # fmt: skip
+
+
+def _merged(before: Result, device: Device, schedule: Schedule) -> Result:
+    """More runs of what has not failed yet."""
+    if isinstance(before, Failure):
+        return before
+    more = checked(device.measure(schedule, FRESH_RUNS))
+    return more if isinstance(more, Failure) else merged(before, more)
 
 
 def _pairs(device: Device, objective: Objective, both: tuple[Schedule, Schedule], pairs: int) -> Pairs | Failure:
