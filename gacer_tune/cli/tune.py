@@ -143,7 +143,9 @@ def _show_plan(settings: Settings, output: Output) -> None:
 
 def _show(summary: Summary, output: Output) -> None:
     console = output.console()
-    console.print(gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s) for r in summary.rows]))
+    console.print(
+        gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s, r.breadth_first_s) for r in summary.rows])
+    )
     output.say(f"{verdict(summary)}.")
     low, high = map(seconds_text, summary.interval_s)
     output.say(f"what was written takes {seconds_text(summary.best_s)} (95 % interval {low} to {high}).")
@@ -157,9 +159,9 @@ def _show(summary: Summary, output: Output) -> None:
 
 def gains(rows: list[Gain]) -> Table:
     """When each tenant is done, and in the last row all of them."""
-    made: Any = table("until done", "sequential", "one lane per tenant", "tuned", "gain")
+    made: Any = table("until done", "sequential", "lane per tenant", "breadth first", "tuned", "gain")
     for number, row in enumerate(rows):
-        times = (seconds_text(s) for s in (row.sequential_s, row.lane_per_tenant_s, row.tuned_s))
+        times = (seconds_text(s) for s in (row.sequential_s, row.lane_per_tenant_s, row.breadth_first_s, row.tuned_s))
         last = number == len(rows) - 1
         made.add_row(printable(row.name), *times, f"{row.gain:.2f}x", style="bold" if last else None)
     return made  # type: ignore[no-any-return]

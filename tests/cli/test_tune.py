@@ -23,6 +23,7 @@ class Row:
     sequential_s: float
     lane_per_tenant_s: float
     tuned_s: float
+    breadth_first_s: float
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Summary:
     strategy: str = "evolve"
     seconds_spent: float = 125.0
     trials_per_minute: float = 19.7
-    rows: tuple[Row, ...] = (Row("det", 0.01, 0.012, 0.008), Row("together", 0.021, 0.0185, 0.015))
+    rows: tuple[Row, ...] = (Row("det", 0.01, 0.012, 0.008, 0.009), Row("together", 0.021, 0.0185, 0.015, 0.02))
     stopped: str = "the time is used up"
     interval_s: tuple[float, float] = (0.0148, 0.0153)
     files: tuple[Path, ...] = (Path("out/module.so"), Path("out/manifest.json"))
@@ -88,13 +89,14 @@ def test_a_run_ends_with_a_table_a_sentence_and_the_paths(cli: Cli, models: Path
     assert said.err == "3 trials, 1 failed; best 10.0 ms, baseline 12.0 ms (1.20x); 45 s left\n"
     lines = said.out.splitlines()
     heads = [part.strip() for part in lines[1].strip("┃").split("┃")]
-    assert heads == ["until done", "sequential", "one lane per tenant", "tuned", "gain"]
+    assert heads == ["until done", "sequential", "lane per tenant", "breadth first", "tuned", "gain"]
     rows = [[part.strip() for part in line.strip("│").split("│")] for line in lines if line.startswith("│")]
     assert rows == [
-        ["det", "10.0 ms", "12.0 ms", "8.00 ms", "1.25x"],
-        ["together", "21.0 ms", "18.5 ms", "15.0 ms", "1.23x"],
+        ["det", "10.0 ms", "12.0 ms", "9.00 ms", "8.00 ms", "1.12x"],
+        ["together", "21.0 ms", "18.5 ms", "20.0 ms", "15.0 ms", "1.23x"],
     ]
     assert "1.23x faster than the best baseline (lane per tenant), p = 0.001." in lines
+    assert "what was written takes 15.0 ms (95 % interval 14.8 ms to 15.3 ms)." in lines
     assert lines[-3:] == [
         "41 trials, 2 failed, in 2 min 05 s; the search ended: the time is used up. Written:",
         "  out/module.so",
@@ -120,8 +122,8 @@ def test_json_is_the_last_line_and_alone_on_stdout(cli: Cli, models: Path, tunin
         "p_value": 0.001, "seconds_spent": 125.0, "speedup": 1.234, "strategy": "evolve", "trials": 41,
         "trials_per_minute": 19.7, "stopped": "the time is used up", "interval_s": [0.0148, 0.0153],
         "rows": [
-            {"name": "det", "sequential_s": 0.01, "lane_per_tenant_s": 0.012, "tuned_s": 0.008},
-            {"name": "together", "sequential_s": 0.021, "lane_per_tenant_s": 0.0185, "tuned_s": 0.015},
+            dict(name="det", sequential_s=0.01, lane_per_tenant_s=0.012, tuned_s=0.008, breadth_first_s=0.009),
+            dict(name="together", sequential_s=0.021, lane_per_tenant_s=0.0185, tuned_s=0.015, breadth_first_s=0.02),
         ],
     }  # fmt: skip
     assert "1.23x faster" in said.err
