@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from gacer_tune.artifact import require_cpu
 from gacer_tune.devices.bench import Bench
 from gacer_tune.runtime import load
 
@@ -29,6 +30,7 @@ class Overhead:
 def overhead(folder: Path) -> Overhead:
     """Run the sequential schedule of an artifact on one lane; what is not in its kernels is ours."""
     module = load(folder)
+    require_cpu(module.artifact, "the overhead of lanes")
     bench = Bench(module.session, module.artifact.schedules["sequential"].variants)
     loaded = bench.load(bench.sequential(1))
     walls, sums = [], []

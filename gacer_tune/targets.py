@@ -72,9 +72,9 @@ def device_document(workload: Workload, simulated: str | None) -> dict[str, Any]
         return {}
     if simulated is not None:
         return {"gpu": f"simulated {simulated}"}
-    from gacer_tune.devices.cuda.gpu import gpu_here
+    from gacer_tune.devices.cuda.gpu import clocks_mhz, gpu_here
 
-    return {"gpu": gpu_here().document()}
+    return {"gpu": gpu_here().document() | {"clocks_mhz": clocks_mhz()}}
 
 
 def model_of(settings: Settings) -> GpuModel | None:

@@ -57,11 +57,13 @@ def bench(options: Options) -> None:
     First their results are compared, exit code 3 if they differ; then they are timed in turns. A ratio is the median
     over the rounds of the other's time over ours: above 1 ours is faster.
     """
+    from gacer_tune.artifact import require_cpu
     from gacer_tune.bench import compare, originals, peers
     from gacer_tune.runtime import load
 
     names = peers.chosen(options.against)
     module = load(options.folder)
+    require_cpu(module.artifact, "a comparison with other runtimes")
     paths = originals.paths(options.models or [], module.tenants, module.artifact.manifest.get("tenants", []))
     output = Output(options.json)
     with _saying() as say:

@@ -110,7 +110,7 @@ class FakeDriver:
         self.outside("fill")
         self.place(address, nbytes)[...] = value
 
-    def stream(self, urgent: bool = False) -> int:
+    def stream(self) -> int:
         return self.number()
 
     def event(self, timed: bool = False) -> int:

@@ -82,5 +82,20 @@ def gpu_here(cuda: Any = None, device: int = 0) -> GpuPrint:
     return GpuPrint(name, arch, about.multiProcessorCount, about.totalGlobalMem, about.l2CacheSize, driver)
 
 
+def clocks_mhz(device: int = 0) -> dict[str, int]:
+    """Clocks of the multiprocessors and of the memory now, by NVML; nothing where it is not there or does not say."""
+    try:
+        nvml = import_module("pynvml")
+    except ImportError:
+        return {}
+    try:
+        nvml.nvmlInit()
+        handle = nvml.nvmlDeviceGetHandleByIndex(device)
+        kinds = {"sm": nvml.NVML_CLOCK_SM, "memory": nvml.NVML_CLOCK_MEM}
+        return {name: int(nvml.nvmlDeviceGetClockInfo(handle, kind)) for name, kind in kinds.items()}
+    except nvml.NVMLError:
+        return {}
+
+
 def _dotted(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"

@@ -33,8 +33,7 @@ class Driver(Protocol):
 
     def fill(self, address: int, value: int, nbytes: int, stream: int) -> None: ...
 
-    def stream(self, urgent: bool = False) -> int:
-        """A new stream; blocks of an urgent one are placed before those of others."""
+    def stream(self) -> int: ...
 
     def event(self, timed: bool = False) -> int: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -56,12 +56,6 @@ def known_binary(name: str, cache: Cache) -> Binary | None:
     if path is None or resources is None:
         return None
     return Binary(name, path.read_bytes(), Resources(**resources))
-
-
-def resources_of(names: Iterable[str], cache: Cache) -> dict[str, Resources]:
-    """What each compiled function takes of a multiprocessor; those that are not compiled are left out."""
-    found = ((name, cache.get_json(_facts_key(name))) for name in names)
-    return {name: Resources(**facts) for name, facts in found if facts is not None}
 
 
 def _text(source: Source) -> str:

@@ -33,7 +33,6 @@ class Nvidia:
         self._module = tvm_ffi.load_module(str(library))
         self._functions: dict[str, Any] = {}
         self._handles: list[Any] = [None]
-        self._urgency = call(self.cuda.cudaDeviceGetStreamPriorityRange())
 
     def allocate(self, nbytes: int) -> int:
         free, _ = call(self.cuda.cudaMemGetInfo())
@@ -61,11 +60,8 @@ class Nvidia:
     def fill(self, address: int, value: int, nbytes: int, stream: int) -> None:
         call(self.cuda.cudaMemsetAsync(address, value, nbytes, self._handles[stream]))
 
-    def stream(self, urgent: bool = False) -> int:
-        """Priorities are numbers; the smaller the more urgent."""
-        least, greatest = self._urgency
-        flags = self.cuda.cudaStreamNonBlocking
-        return self._keep(call(self.cuda.cudaStreamCreateWithPriority(flags, greatest if urgent else least)))
+    def stream(self) -> int:
+        return self._keep(call(self.cuda.cudaStreamCreateWithFlags(self.cuda.cudaStreamNonBlocking)))
 
     def event(self, timed: bool = False) -> int:
         flags = self.cuda.cudaEventDefault if timed else self.cuda.cudaEventDisableTiming
