@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gacer_tune.cli import cache
+from gacer_tune.cli import cache, cost_model
 from gacer_tune.cli.bench import bench
 from gacer_tune.cli.check import check
 from gacer_tune.cli.codes import INTERRUPTED, OK, USER
@@ -44,6 +44,7 @@ app.command("verify")(verify)
 app.command("report")(report)
 app.command("trace")(trace)
 app.add_typer(cache.app, name="cache")
+app.add_typer(cost_model.app, name="cost-model")
 
 
 @app.callback(invoke_without_command=True)

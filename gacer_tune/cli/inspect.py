@@ -32,6 +32,10 @@ class Options:
         bool,
         typer.Option("--kernels", help="OUT only: run it and show how close each kernel comes to what the cores can."),
     ] = False
+    demand: Annotated[
+        bool,
+        typer.Option("--demand", help="OUT only: show what share of the lanes each kernel can use, and for how long."),
+    ] = False
     json: Json = False
 
 
@@ -46,7 +50,7 @@ def inspect(options: Options) -> None:
     if len(what) == 1 and Path(what[0]).is_dir():
         _inspect_artifact(Path(what[0]), options, output)
         return
-    for name in ("overhead", "kernels"):
+    for name in ("overhead", "kernels", "demand"):
         if getattr(options, name):
             raise UserError(f"--{name}: {what[0]} was given, allowed: one folder that tune has written")
     _inspect_models(what, options.shape or [], {"batch": options.batch, "target": options.target}, output)
@@ -78,6 +82,7 @@ def _inspect_models(models: list[str], shapes: list[str], options: dict[str, obj
 
 def _inspect_artifact(folder: Path, options: Options, output: Output) -> None:
     from gacer_tune.artifact import read_artifact
+    from gacer_tune.cli.demand import demand_rows, demand_table
     from gacer_tune.cli.schedule_words import schedule_words
     from gacer_tune.cli.timeline_text import timeline_text
     from gacer_tune.report.track import simulated
@@ -97,6 +102,10 @@ def _inspect_artifact(folder: Path, options: Options, output: Output) -> None:
     found = _overhead(folder, output) if options.overhead else {}
     if options.kernels:
         found |= inspect_kernels(folder, output)
+    if options.demand:
+        rows = list(demand_rows(artifact))
+        console.print(demand_table(rows, schedule.lanes))
+        found |= {"demand": rows}
     output.result(
         {"schedule": schedule.to_json(), "predicted_s": track.end_s, "busy": track.busy, "lanes": track.lanes, **found}
     )
