@@ -16,9 +16,10 @@ from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Kernel, Tenant, Workload
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Timing, Trial
-from gacer_tune.store.cache import Cache
+from gacer_tune.store.canonical import canonical_json
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.schedules import Record, Result, find, keep, key_of, records
+from gacer_tune.targets import DEFAULT_PRECISION, device_document
 
 if TYPE_CHECKING:
     from gacer_tune.preparing import Prepared
@@ -45,19 +46,33 @@ def offered(settings: Settings, prepared: Prepared) -> tuple[Schedule, ...]:
     """
     if settings.strategy != STRATEGY or settings.only is not None:
         return ()
-    return tuple(
-        _offered(prepared.cache, prepared.workload, prepared.profile, (settings.objective, len(prepared.cpus)))
-    )
-
-
-def _offered(cache: Cache, workload: Workload, profile: Profile, wanted: tuple[str, int]) -> list[Schedule]:
-    (objective, lanes), here = wanted, host_fingerprint()
-    exact = find(cache, key_of(workload, objective, lanes, here))
-    others = [record for _, record in records(cache, MOST_READ) if _related(record, workload)]
+    workload, objective, lanes = prepared.workload, settings.objective, len(prepared.cpus)
+    here, gpu = host_fingerprint(), gpu_text(settings, workload)
+    exact = find(prepared.cache, key_of(workload, objective, lanes, here, gpu))
+    others = [record for _, record in records(prepared.cache, MOST_READ) if _related(record, workload)]
     others = [record for record in others if exact is None or record.key != exact.key]
-    others.sort(key=lambda record: (record.fingerprint.key() != here.key(), _other(record, wanted)))
+    others.sort(
+        key=lambda record: (
+            (record.fingerprint.key(), record.gpu) != (here.key(), gpu),
+            (record.objective, record.schedule.lanes) != (objective, lanes),
+        )
+    )
+    return tuple(_fitting(exact, others[:MOST_OFFERED], prepared))
+
+
+def gpu_text(settings: Settings, workload: Workload) -> str:
+    """The GPU, also a simulated one, with the precision of the kernels; empty for the target cpu."""
+    if workload.target == "cpu":
+        return ""
+    precision = settings.precision or DEFAULT_PRECISION
+    return canonical_json({**device_document(workload, settings.simulate), "precision": precision})
+
+
+def _fitting(exact: Record | None, others: Sequence[Record], prepared: Prepared) -> list[Schedule]:
+    """Schedules of the records as they fit, each once."""
+    workload, profile, lanes = prepared.workload, prepared.profile, len(prepared.cpus)
     found: dict[Schedule, None] = {}
-    for record in ([exact] if exact else []) + others[:MOST_OFFERED]:
+    for record in (*([exact] if exact else []), *others):
         try:
             found |= dict.fromkeys(_fitted_all(record, workload, profile, lanes, record is exact))
         except ValueError as error:
@@ -73,11 +88,6 @@ def _related(record: Record, workload: Workload) -> bool:
     return record.workload.target == workload.target and (
         record.tenants == names or _structure(record.workload) == _structure(workload)
     )
-
-
-def _other(record: Record, wanted: tuple[str, int]) -> bool:
-    """Found for another objective or number of lanes."""
-    return (record.objective, record.schedule.lanes) != wanted
 
 
 def _fitted_all(record: Record, workload: Workload, profile: Profile, lanes: int, exact: bool) -> Iterator[Schedule]:
@@ -141,6 +151,7 @@ def remember(settings: Settings, prepared: Prepared, outcome: Outcome, trials: S
             outcome.p_value, outcome.accepted, len(trials),
         ),
         made_s=time.time(),
+        gpu=gpu_text(settings, prepared.workload),
     )  # fmt: skip
     try:
         keep(prepared.cache, record)

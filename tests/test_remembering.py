@@ -95,7 +95,7 @@ def test_another_batch_of_the_same_models_is_a_place_to_start_from(cache: Cache)
 def test_other_models_are_not_related(cache: Cache) -> None:
     other = Workload((chain("ocr", (3,)), chain("asr", (4, 4, 4))))
     put(cache, made(other))
-    put(cache, made(Workload(PAIR.tenants, "cuda"), schedule=some(1)))
+    put(cache, made(Workload(PAIR.tenants, "cuda"), schedule=some(1), gpu="{}"))
     assert offered(asked(), prepared(cache)) == ()
 
 
@@ -205,6 +205,19 @@ def test_a_finished_search_is_remembered_and_offered(cache: Cache) -> None:
     assert (record.result.best_s, record.result.baseline_s, record.result.trials) == (0.015, 0.02, 6)
     assert record.fingerprint == HERE
     assert offered(asked(), prepared(cache)) == (some(1),)
+
+
+def test_a_gpu_and_its_precision_are_part_of_where_it_was_found(cache: Cache) -> None:
+    workload = Workload(PAIR.tenants, "cuda")
+    simulated = {"simulate": "h100", "precision": None}
+    remember(asked(**simulated), prepared(cache, workload), outcome(some(1)), [])
+    ((_, record),) = records(cache)
+    assert record.gpu == '{"gpu":"simulated h100","precision":"fp16"}'
+    remember(asked(**simulated | {"precision": "fp32"}), prepared(cache, workload), outcome(some(2)), [])
+    remember(asked(simulate="a100", precision="fp32"), prepared(cache, workload), outcome(some(3)), [])
+    assert len(records(cache)) == 3
+    assert offered(asked(**simulated), prepared(cache, workload))[0] == some(1)
+    assert offered(asked(simulate="a100", precision="fp32"), prepared(cache, workload))[0] == some(3)
 
 
 def test_where_the_baseline_won_its_time_is_the_best(cache: Cache) -> None:

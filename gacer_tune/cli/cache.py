@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -79,6 +80,7 @@ def described(record: Record) -> dict[str, Any]:
         "models": [tenant.model for tenant in record.workload.tenants],
         "batches": [tenant.batch for tenant in record.workload.tenants],
         "fingerprint": record.fingerprint,
+        "gpu": record.gpu,
         "lanes": record.schedule.lanes,
         "objective": record.objective,
         "result": record.result,
@@ -87,7 +89,18 @@ def described(record: Record) -> dict[str, Any]:
 
 
 def _device(record: Record) -> str:
-    return f"{record.fingerprint.cpu}, {record.fingerprint.isa}, {record.fingerprint.cores} cores"
+    host = f"{record.fingerprint.cpu}, {record.fingerprint.isa}, {record.fingerprint.cores} cores"
+    return _gpu(record.gpu) if record.gpu else host
+
+
+def _gpu(text: str) -> str:
+    """`NVIDIA H100, fp16`; what another version has written is shown as it is."""
+    try:
+        found = json.loads(text)
+        gpu = found["gpu"]
+        return f"{gpu['name'] if isinstance(gpu, dict) else gpu}, {found['precision']}"
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 @app.command("export")

@@ -54,7 +54,9 @@ def changed(area: Area, tenant: str, pairs: Mapping[str, tuple[Any, Any]]) -> It
 
 
 def plain(value: Any) -> str:
-    """Lists with commas, pairs with a space, nothing as `none`: [["L2", 1024]] -> `L2 1024`."""
+    """Lists with commas, pairs with a space, nothing as `none`: [["L2", 1024]], {"L2": 1024} -> `L2 1024`."""
+    if isinstance(value, Mapping):
+        return plain(list(value.items()))
     if isinstance(value, (list, tuple)):
         parts = [" ".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item) for item in value]
         return ", ".join(parts) or "none"

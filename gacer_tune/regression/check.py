@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gacer_tune.artifact import Artifact, read_artifact
-from gacer_tune.checking import TOLERANCE, Difference
+from gacer_tune.checking import Difference
 from gacer_tune.errors import UserError
 from gacer_tune.regression.change import Area, Change
 from gacer_tune.regression.decisions import decisions
@@ -60,7 +60,7 @@ class Check:
 
     @property
     def wrong(self) -> tuple[Difference, ...]:
-        return tuple(row for row in self.outputs if not row.error <= TOLERANCE)
+        return tuple(row for row in self.outputs if not row.tolerable)
 
     @property
     def forbidden(self) -> tuple[Change, ...]:
@@ -104,10 +104,20 @@ def check(baseline: Path, out: Path, options: Options, say: Say) -> Check:
     )
     if options.times == "no":
         return found
-    why = obstacles(before, after, host_fingerprint().document())
+    why = obstacles(before, after, _here(after))
     if why and options.times == "required":
         raise UserError(f"times cannot be compared: {'; '.join(why)}")
     return replace(found, obstacles=why) if why else _timed(found, before, say)
+
+
+def _here(artifact: Artifact) -> dict[str, Any]:
+    """The fingerprint of this machine, with its GPU where the artifact is for one."""
+    from gacer_tune.targets import device_document
+
+    try:
+        return host_fingerprint().document() | device_document(artifact.workload, None)
+    except UserError:  # no GPU: then the artifact's is another one
+        return host_fingerprint().document()
 
 
 def _timed(found: Check, before: Artifact, say: Say) -> Check:

@@ -11,7 +11,7 @@ from gacer_tune.regression.change import Change, changed, plain
 from gacer_tune.regression.decisions import same_ops
 
 # Fields of a fingerprint that measured times depend on; the others may differ from one day to the next.
-DEVICE = ("machine", "cpu", "cpu_id", "flags", "cores", "caches")
+DEVICE = ("machine", "cpu", "cpu_id", "flags", "cores", "caches", "gpu")
 
 
 def surroundings(before: Artifact, after: Artifact) -> tuple[Change, ...]:
@@ -45,6 +45,9 @@ def _other_tenant(was: Tenant, now: Tenant) -> Iterator[str]:
 
 def _other_device(artifact: Artifact, whose: str, here: Mapping[str, Any]) -> Iterator[str]:
     there = _fingerprint(artifact)
+    if simulated := artifact.manifest.get("simulated"):
+        yield f"{whose} was found on a simulated {plain(simulated)}: there is nothing in it to run"
+        return
     if names := [name for name in DEVICE if there.get(name) != here.get(name)]:
         differences = (f"{_word(name)} {_brief(there.get(name))}, here {_brief(here.get(name))}" for name in names)
         yield f"{whose} was tuned for another machine: {'; '.join(differences)}"

@@ -32,6 +32,7 @@ FORMAT = 1
 SUFFIX = ".schedule"
 MOST_LANES = 4096
 MOST_NBYTES = 64 << 20  # of one record
+MOST_GPU = 1000  # characters of what is said of a GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Record:
-    """trials: the best other schedules, best first; fingerprint: where all was measured; made_s: when, Unix time."""
+    """trials: the best other schedules, best first; fingerprint: where all was measured; made_s: when, Unix time.
+
+    gpu: canonical JSON of the GPU and the precision of the kernels, empty for the target cpu.
+    """
 
     workload: Workload
     profile: Profile
@@ -61,10 +65,11 @@ class Record:
     fingerprint: Fingerprint
     result: Result
     made_s: float
+    gpu: str = ""
 
     @property
     def key(self) -> str:
-        return key_of(self.workload, self.objective, self.schedule.lanes, self.fingerprint)
+        return key_of(self.workload, self.objective, self.schedule.lanes, self.fingerprint, self.gpu)
 
     @property
     def tenants(self) -> tuple[str, ...]:
@@ -82,21 +87,22 @@ class Record:
             "fingerprint": self.fingerprint.document(),
             "result": asdict(self.result),
             "made_s": self.made_s,
+            "gpu": self.gpu,
         }
 
     def to_bytes(self) -> bytes:
         return canonical_json(self.to_json()).encode("ascii")
 
 
-def key_of(workload: Workload, objective: str, lanes: int, fingerprint: Fingerprint) -> str:
+def key_of(workload: Workload, objective: str, lanes: int, fingerprint: Fingerprint, gpu: str = "") -> str:
     """What a schedule was chosen for: models with shapes and batch, their weights and SLOs, target, objective, lanes,
-    device and toolchain.
+    device, precision and toolchain.
 
     Left out: the names of the tenants, which change nothing, and the variants of the kernels, which are selected by
     times and so are not quite the same twice.
     """
     tenants = [[tenant.model, tenant.batch, tenant.weight, tenant.slo_s] for tenant in workload.tenants]
-    return digest([KIND, FORMAT, tenants, workload.target, objective, lanes, fingerprint.key()])
+    return digest([KIND, FORMAT, tenants, workload.target, objective, lanes, fingerprint.key(), gpu])
 
 
 def parse(data: bytes) -> Record:
@@ -127,6 +133,7 @@ def _record(document: Mapping[str, Any]) -> Record:
         fingerprint=_typed(Fingerprint, document["fingerprint"]),
         result=_typed(Result, document["result"]),
         made_s=float(document["made_s"]),
+        gpu=_typed(str, document["gpu"]),
     )
 
 
@@ -160,6 +167,8 @@ def _refuse_odd(record: Record) -> None:
     numbers = (record.result.baseline_s, record.result.best_s, record.made_s)
     if not all(math.isfinite(number) and number > 0 for number in numbers):
         raise ValueError(f"baseline_s, best_s and made_s {numbers}: finite numbers above 0")
+    if len(record.gpu) > MOST_GPU or bool(record.gpu) != (record.workload.target == "cuda"):
+        raise ValueError(f"target {record.workload.target}: gpu {record.gpu[:100]!r}")
     if not 0 <= record.result.p_value <= 1:
         raise ValueError(f"p_value {record.result.p_value}: from 0 to 1")
 

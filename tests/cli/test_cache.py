@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from gacer_tune.cli.cache import parse_age, parse_size
+from gacer_tune.ir.workload import Workload
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.schedules import put, records
 from tests.cli.support import Cli
-from tests.support.records import NOW_S, RESULT, made
+from tests.support.records import NOW_S, PAIR, RESULT, made
 
 
 @pytest.fixture
@@ -96,6 +97,25 @@ def test_ls_shows_schedules_with_models_device_time_and_gain(cli: Cli, filled: C
     assert found[1]["key"] == made().key
     assert found[1]["tenants"] == ["det", "seg"] and found[1]["batches"] == [1, 1]
     assert found[1]["result"]["baseline"] == "lane_per_tenant"
+
+
+def test_ls_names_the_gpu(cli: Cli, filled: Cache) -> None:
+    workload = Workload(PAIR.tenants, "cuda")
+    for gpu in (
+        '{"gpu":{"name":"NVIDIA H100"},"precision":"fp16"}',
+        '{"gpu":"simulated h100","precision":"tf32"}',
+        "?",
+    ):
+        put(filled, made(workload, gpu=gpu))
+    said = cli("cache", "ls", "--cache", filled.root)
+    devices = [row.split("│")[3].strip() for row in said.out.splitlines() if row.count("│") == 9]
+    assert sorted(devices) == [
+        "?",
+        "NVIDIA H100, fp16",
+        "Some CPU, avx2, 2 cores",
+        "Some CPU, avx2, 2 cores",
+        "simulated h100, tf32",
+    ]
 
 
 def test_schedules_go_from_one_cache_to_another(cli: Cli, filled: Cache, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from gacer_tune.cli.check import Options as CheckOptions
+from gacer_tune.cli.tune import Options as TuneOptions
 from gacer_tune.regression.times import THRESHOLD
 from tests.support.commands import parsed
 
@@ -73,7 +74,7 @@ def test_a_wrong_command_would_be_found() -> None:
 
 def test_all_options_of_the_command_that_are_named_exist() -> None:
     named = {name.replace("-", "_") for name in re.findall(r"`--([a-z-]+)", PAGE)}
-    fields = set(CheckOptions.__dataclass_fields__) | {"json"}
+    fields = {*CheckOptions.__dataclass_fields__, *TuneOptions.__dataclass_fields__}
     assert named <= fields
     assert {"markdown", "junit", "benchmark_json", "github_summary"} <= named
 

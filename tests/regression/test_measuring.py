@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -76,13 +77,20 @@ def test_who_goes_first_alternates(tuned: Path, single_lane: Path, monkeypatch: 
     take = measuring._Turns.take
 
     def recorded(turns: Any) -> Any:
-        lanes = {lane for lane, pieces in enumerate(turns.loaded.plan.lanes) if pieces}
-        taken.append("new" if lanes == {0} else "baseline")
+        taken.append(names[id(turns)])
         return replace(take(turns), seconds=float(len(taken)))
 
+    names: dict[int, str] = {}
+    begin = measuring._Turns.__init__
+
+    def made(turns: Any, module: Any, order: list[str]) -> None:
+        begin(turns, module, order)
+        names[id(turns)] = module.artifact.folder.name
+
+    monkeypatch.setattr(measuring._Turns, "__init__", made)
     monkeypatch.setattr(measuring._Turns, "take", recorded)
     found = measure(tuned, single_lane, 4, 0, lambda _: None)
-    assert taken == ["baseline", "new", "new", "baseline"] * 2
+    assert taken == ["out", "slow", "slow", "out"] * 2
     assert [(one.seconds, other.seconds) for one, other in found.pairs] == [(1, 2), (4, 3), (5, 6), (8, 7)]
 
 
@@ -123,3 +131,31 @@ def test_other_weights_are_found_by_their_outputs(
     other = copied(tuned, tmp_path / "other", {"weights.safetensors": save(weights)})
     assert main(["check", str(tuned), str(other), "--pairs", "5", "--threshold", "9999%"]) == 3
     assert "outputs differ from the baseline's" in capsys.readouterr().out.splitlines()[-1]
+
+
+class Gpu:
+    """A session whose runs take 2 ms on the device; tenant 0 has marks before and behind its two slices."""
+
+    def __init__(self) -> None:
+        self.loads: list[tuple[str, str]] = []
+
+    def load(self, plan: str, marks: str) -> Any:
+        self.loads.append((plan, marks))
+        stamps = [(0, False), (0, True), (1, True), (0, True)]
+        return SimpleNamespace(stamps=[(SimpleNamespace(tenant=t), 0, SimpleNamespace(behind=b), 0) for t, b in stamps])
+
+    def seconds(self, _: Any) -> float:
+        return 2e-3
+
+    def times(self, _: Any) -> list[float]:
+        return [1.9e-3, 0.5e-3, 1.5e-3, 0.7e-3]
+
+
+def test_a_gpu_is_timed_by_its_own_events_and_tenants_by_their_last_mark() -> None:
+    session = Gpu()
+    workload = SimpleNamespace(target="cuda")
+    module: Any = SimpleNamespace(workload=workload, session=session, tenants=["a", "b"], plan=str.upper)
+    turns = measuring._Turns(module, ["b", "a"])
+    run = turns.take()
+    assert (run.seconds, run.tenants_s, turns.runs) == (2e-3, (1.5e-3, 0.7e-3), 5)
+    assert session.loads == [("BEST", "tenants")]

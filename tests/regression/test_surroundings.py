@@ -112,6 +112,22 @@ def test_two_artifacts_of_another_machine_say_nothing_about_this_one() -> None:
     assert [reason.partition(" was tuned")[0] for reason in found] == ["the baseline", "the new artifact"]
 
 
+def test_another_gpu_is_another_device_and_a_simulated_one_is_none() -> None:
+    gpu = {"name": "NVIDIA H100", "sms": 132}
+    with_gpu = artifact(fingerprint={**HERE, "gpu": gpu})
+    assert obstacles(with_gpu, with_gpu, {**HERE, "gpu": gpu}) == ()
+    assert obstacles(with_gpu, with_gpu, HERE)[1] == (
+        "the new artifact was tuned for another machine: gpu name NVIDIA H100, sms 132, here none"
+    )
+    simulated = artifact(fingerprint={**HERE, "gpu": "simulated h100"}, simulated="h100")
+    assert obstacles(with_gpu, simulated, {**HERE, "gpu": gpu}) == (
+        "the new artifact was found on a simulated h100: there is nothing in it to run",
+    )
+    assert [change.text for change in surroundings(with_gpu, simulated)] == [
+        "gpu simulated h100 (was name NVIDIA H100, sms 132)"
+    ]
+
+
 def test_an_artifact_without_fingerprint_is_of_another_machine() -> None:
     found = obstacles(artifact(fingerprint=None), artifact(), HERE)
     assert len(found) == 1 and "the baseline was tuned for another machine: machine none, here" in found[0]

@@ -58,6 +58,8 @@ def test_the_key_holds_all_that_changes_the_answer() -> None:
         key_of(same_models(slo_s=0.1), "makespan", 2, HERE),
         key_of(Workload(PAIR.tenants[::-1]), "makespan", 2, HERE),
         key_of(Workload(PAIR.tenants, "cuda"), "makespan", 2, HERE),
+        key_of(Workload(PAIR.tenants, "cuda"), "makespan", 2, HERE, '{"gpu":"a","precision":"fp16"}'),
+        key_of(Workload(PAIR.tenants, "cuda"), "makespan", 2, HERE, '{"gpu":"a","precision":"fp32"}'),
     ]
     assert len(set(keys)) == len(keys)
 
@@ -89,6 +91,8 @@ HOSTILE: list[tuple[Edit, str]] = [
     (lambda d: d.update(made_s=-1), "finite numbers above 0"),
     (lambda d: d["result"].update(best_s=0.0), "finite numbers above 0"),
     (lambda d: d["result"].update(best_s="0.1"), "best_s: Input should be a valid number"),
+    (lambda d: d.update(gpu="h100"), "target cpu: gpu 'h100'"),
+    (lambda d: d.update(gpu=7), "Input should be a valid string"),
     (lambda d: d["result"].update(p_value=1.5), "from 0 to 1"),
     (lambda d: d["result"].update(baseline=None), "baseline: Input should be a valid string"),
     (lambda d: d["fingerprint"].update(cores="many"), "cores: Input should be a valid integer"),
