@@ -97,7 +97,7 @@ def _fitted_all(record: Record, workload: Workload, profile: Profile, lanes: int
 
 
 def fitted(schedule: Schedule, theirs: Workload, ours: Workload, profile: Profile, lanes: int) -> Schedule:
-    """The same decisions for another workload of the same ops, legal there.
+    """The same decisions for another workload with as many kernels in each op, legal there.
 
     A variant is the same compiled function where ours has it, else the one that is fastest here. Raises ValueError for
     other ops and for more lanes than there are.
@@ -105,8 +105,8 @@ def fitted(schedule: Schedule, theirs: Workload, ours: Workload, profile: Profil
     if len(theirs.tenants) != len(ours.tenants):
         raise ValueError(f"{len(theirs.tenants)} tenants, there are {len(ours.tenants)}")
     for one, other in zip(theirs.tenants, ours.tenants, strict=True):
-        if _ops(one) != _ops(other):
-            raise ValueError(f"{other.name}: made for {len(one.ops)} ops, it has {len(other.ops)} or other ones")
+        if [len(op.kernels) for op in one.ops] != [len(op.kernels) for op in other.ops]:
+            raise ValueError(f"{other.name}: made for {_size(one)}, it has {_size(other)}")
     if schedule.lanes > lanes:
         raise ValueError(f"{schedule.lanes} lanes, there are {lanes}")
     if (chunks := max((max(row, default=0) for row in schedule.chunks), default=0)) > MOST_CHUNKS * lanes:
@@ -130,11 +130,11 @@ def _variant(function: str, kernel: Kernel, ours: Workload, profile: Profile, wh
 
 
 def _structure(workload: Workload) -> list[list[tuple[str, int]]]:
-    return [_ops(tenant) for tenant in workload.tenants]
+    return [[(op.kind, len(op.kernels)) for op in tenant.ops] for tenant in workload.tenants]
 
 
-def _ops(tenant: Tenant) -> list[tuple[str, int]]:
-    return [(op.kind, len(op.kernels)) for op in tenant.ops]
+def _size(tenant: Tenant) -> str:
+    return f"{len(tenant.ops)} ops of {len(tenant.kernels)} kernels"
 
 
 def remember(settings: Settings, prepared: Prepared, outcome: Outcome, trials: Sequence[Trial]) -> None:

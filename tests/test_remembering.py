@@ -92,6 +92,15 @@ def test_another_batch_of_the_same_models_is_a_place_to_start_from(cache: Cache)
     assert offered(asked(), prepared(cache)) == (some(1, larger),)
 
 
+def test_ops_that_another_batch_computes_in_another_way_fit_all_the_same(cache: Cache) -> None:
+    """As Winograd's tiles, which depend on the size of an image: another kind of op, as many kernels."""
+    first = PAIR.tenants[0]
+    tiled = tuple(replace(op, kind="winograd4") for op in first.ops)
+    larger = Workload((replace(first, model="larger", ops=tiled), PAIR.tenants[1]))
+    put(cache, made(larger, schedule=some(1), trials=()))
+    assert offered(asked(), prepared(cache)) == (some(1),)
+
+
 def test_other_models_are_not_related(cache: Cache) -> None:
     other = Workload((chain("ocr", (3,)), chain("asr", (4, 4, 4))))
     put(cache, made(other))
@@ -106,7 +115,7 @@ def test_other_models_are_not_related(cache: Cache) -> None:
         (
             Workload((chain("det", (4, 6)), PAIR.tenants[1])),
             2,
-            "det: made for 3 ops, it has 2 or other ones",
+            "det: made for 3 ops of 3 kernels, it has 2 ops of 2 kernels",
         ),
     ],
 )
