@@ -8,11 +8,11 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from gacer_tune.kernels.cuda.emit import scalar
 from gacer_tune.kernels.cuda.emit.fold import Accumulators, fold_neighbours
 from gacer_tune.kernels.cuda.emit.function import Function, local
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.rows import KEPT, RowsTile, steps, width
-from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import unravel
 from gacer_tune.kernels.emit.fold import SUM, Monoid, largest
 from gacer_tune.kernels.emit.function import loop, when
