@@ -25,7 +25,7 @@ FLAGS = ["-std=c++17", "-O1", "-w", "-ffp-contract=off", "-fno-strict-aliasing",
 FLAGS += ["-fsanitize=address,alignment,bounds,shift,signed-integer-overflow", "-fno-sanitize-recover=all"]
 OPTIONS = {"ASAN_OPTIONS": "detect_stack_use_after_return=0:detect_leaks=0:use_sigaltstack=0"}
 
-KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\((\d+)\) )?(\w+)\(([^)]*)\) {')
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\((\d+)(?:, \d+)?\) )?(\w+)\(([^)]*)\) {')
 SHARED = re.compile(r"__shared__ (alignas\(\d+\) )?(\w+(?: \w+)* (\w+)\[[^\]]+\];)")
 DYNAMIC = re.compile(r"extern __shared__ (?:__align__|alignas)\((\d+)\) (\w+(?: \w+)*) (\w+)\[\];")
 

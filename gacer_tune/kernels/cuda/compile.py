@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 # Products are not contracted with sums: different variants could be contracted differently. Kernels say `fma`.
 FLAGS = ("-std=c++17", "-fmad=false")
-KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\([^)]*\) {')
+KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)(?:, \d+)?\) (\w+)\([^)]*\) {')
 DYNAMIC = re.compile(r"^// dynamic shared memory: (\d+) bytes$", re.MULTILINE)
 REGISTERS = re.compile(r"Used (\d+) registers")
 STATIC = re.compile(r"(\d+) bytes smem")

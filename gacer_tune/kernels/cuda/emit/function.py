@@ -27,9 +27,13 @@ Index = Sequence[Any]
 
 
 class Function:
-    """Operands by number, in the order of the function's parameters. Booleans are stored as one byte each."""
+    """Operands by number, in the order of the function's parameters. Booleans are stored as one byte each.
+
+    resident: blocks for which a processor is to have registers at the same time; 0: as it comes.
+    """
 
     def __init__(self, name: str, tensors: Sequence[Tensor], threads: int) -> None:
+        self.resident = 0
         self.name, self.tensors, self.threads = name, tuple(tensors), threads
         self.buffers: list[Any] = []
         self.thread = tirx.Var("thread", "int32")
@@ -50,16 +54,16 @@ class Function:
                 T.attr(_axis(self.thread, "threadIdx.x", self.threads), "thread_extent", self.threads),
             ):
                 body(block + lo)
-        attributes = tvm.ir.make_node(
-            "ir.DictAttrs",
-            **{
-                "tirx.noalias": True,
-                "global_symbol": self.name,
-                "calling_conv": 2,  # a kernel that is launched
-                "tirx.kernel_launch_params": ["blockIdx.x", "threadIdx.x"],
-            },
-        )
-        return tirx.PrimFunc([*pointers, lo, hi], builder.get().body, attrs=attributes)
+        attributes = {
+            "tirx.noalias": True,
+            "global_symbol": self.name,
+            "calling_conv": 2,  # a kernel that is launched
+            "tirx.kernel_launch_params": ["blockIdx.x", "threadIdx.x"],
+        }
+        if self.resident:
+            attributes["tirx.launch_bounds_min_blocks_per_sm"] = self.resident
+        found = tvm.ir.make_node("ir.DictAttrs", **attributes)
+        return tirx.PrimFunc([*pointers, lo, hi], builder.get().body, attrs=found)
 
     def pointer(self, operand: int, at: Expr = 0) -> Expr:
         """Address of an element by its offset."""

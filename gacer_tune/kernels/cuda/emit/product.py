@@ -31,6 +31,15 @@ class Sides:
     along: Literal["k", "n"]
 
 
+def resident(product: Product, tile: ProductTile, gpu: Gpu) -> int:
+    """Blocks that should share a processor: 512 threads of 64 sums each, where operands are copied in whole chunks.
+
+    Gathering, or sums of parts beside those that are added up, would spill.
+    """
+    one_sum = tile.teams > 1 or product.parts(gpu) == 1
+    return 512 // tile.threads if tile.warp_rows == 64 and one_sum and gpu.precision != "fp32" else 0
+
+
 class ProductEmitter:
     """`sides(number)` reads one product; `index(number, row, column)` is where an element of its result is stored."""
 
@@ -53,6 +62,8 @@ class ProductEmitter:
         row, number = tirx.truncmod(rest, high), tirx.truncdiv(rest, high)
         first = row * self.tile.rows, column * self.tile.columns
         found = sides(number)
+        if found.left.whole and found.right.whole:
+            self.function.resident = resident(self.product, self.tile, self.gpu)
         left = Layout("k", self.tile.rows, 0, self.gpu)
         right = Layout(found.along, self.tile.columns, self.tile.rows * WORDS, self.gpu)
         panels = (
