@@ -1,15 +1,21 @@
+import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from tvm import tirx
 
+from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.emit.function import Function, shared, sync
 from gacer_tune.kernels.cuda.emit.source import source_of
 from gacer_tune.kernels.cuda.gpu import Gpu
+from gacer_tune.kernels.cuda.product import ProductTile
 from gacer_tune.kernels.emit import scalar
+from gacer_tune.kernels.encoding import decode, encode
 from gacer_tune.kernels.program import Arg, Program, Step
+from gacer_tune.kernels.rules import Source
 from gacer_tune.kernels.tensor import Tensor, dense
 from tests.cuda.variants import launch
 from tests.support.kernels import Array, Operand, normal, operand
@@ -119,3 +125,23 @@ def test_functions_of_the_library() -> None:
     wide = values.array.astype(np.float64)
     for found, expected in zip(out.array, (function(wide) for function in FUNCTIONS.values()), strict=True):
         assert np.allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_blocks_that_are_to_share_a_processor_are_told_to_the_compiler() -> None:
+    function = Function("kernel", [dense((32,))], 32)
+    function.resident = 4
+    source = source_of(function.build(lambda _: function.store(0, (function.thread,), tirx.const(1.0))), GPU)
+    assert "__launch_bounds__(32, 4) kernel(" in source
+    out = Operand(dense((32,)))
+    launch(source, GPU, [out], 0, 1)
+    assert (out.array == 1).all()
+
+
+def test_sources_survive_encoding_and_are_named_by_all_that_matters() -> None:
+    spec, tile = Conv2d(dense((1, 4, 4, 8)), dense((1, 4, 4, 8))), ProductTile(32, 32, 16)
+    gpus = [Gpu("sm_90"), Gpu("sm_80"), Gpu("sm_90", "tf32")]
+    sources = [Source(spec, tile, machine) for machine in gpus]
+    sources += [Source(spec, ProductTile(32, 32, 16, 2), gpus[0])]
+    assert len({source.name for source in sources}) == len(sources)
+    for source in sources:
+        assert decode(json.loads(json.dumps(encode(source)))) == source
