@@ -98,7 +98,7 @@ def test_long_sums_keep_their_precision(strides: tuple[int, int]) -> None:
     assert np.abs(found / terms - 1).max() < 2e-5
 
 
-@few(6)
+@few(12)
 @given(test_channel_norm.specs(), gpus, seeds, cuts)
 def test_channel_norm_matches_numpy(spec: ChannelNorm, gpu: Gpu, seed: int, cut: float) -> None:
     spec = stored(spec, gpu)
@@ -107,3 +107,10 @@ def test_channel_norm_matches_numpy(spec: ChannelNorm, gpu: Gpu, seed: int, cut:
     expected = test_channel_norm.reference(spec, source.array, scale, bias)
     gates = [one.array for one in rest]
     check(spec, gpu, [source, *factors, *rest], evaluated(spec.program, expected, gates), cut)
+
+
+def test_channels_that_do_not_fill_a_block() -> None:
+    """The threads of the other channels read nothing beyond the image, and write nothing."""
+    spec = ChannelNorm(dense((1, 4, 21)), dense((1, 4, 21)), 21)
+    source = operand(spec.source, normal(3, (1, 4, 21)))
+    check(spec, FP32, [source], test_channel_norm.reference(spec, source.array, 1.0, 0.0))

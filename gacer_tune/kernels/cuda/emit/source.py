@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -55,7 +57,7 @@ def source_of(function: tirx.PrimFunc, gpu: Gpu) -> str:
         "tirx.is_global_func": True,
     }
     lowered = tvm.transform.Sequential(passes(target))(tvm.IRModule({name: function}))[name].with_attrs(attributes)
-    with _compiling(lambda _: bytearray(b"-")):
+    with compiling_with(lambda _: bytearray(b"-")):
         module = tvm.get_global_func("target.build.cuda")(tvm.IRModule({name: lowered}), target)
     text = str(module.inspect_source())
     kernel = text[text.rindex('extern "C" __global__') :].rstrip()
@@ -91,17 +93,14 @@ def dynamic_nbytes(function: tirx.PrimFunc) -> int:
     return found
 
 
-class _compiling:  # noqa: N801 - reads as a statement
+@contextmanager
+def compiling_with(compiler: Callable[[str], bytearray]) -> Iterator[None]:
     """TVM's code generator compiles what it generates; within this, `compiler` stands for that."""
-
     name = "tvm_callback_cuda_compile"
-
-    def __init__(self, compiler: Any) -> None:
-        self.compiler = compiler
-
-    def __enter__(self) -> None:
-        self.before = tvm.get_global_func(self.name, allow_missing=True)
-        tvm.register_global_func(self.name, self.compiler, override=True)
-
-    def __exit__(self, *_: object) -> None:
-        tvm.register_global_func(self.name, self.before, override=True)
+    before = tvm.get_global_func(name, allow_missing=True)
+    tvm.register_global_func(name, compiler, override=True)
+    try:
+        yield
+    finally:
+        if before is not None:
+            tvm.register_global_func(name, before, override=True)
