@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gacer_tune.cost_model.profile import FORMAT as PROFILE_FORMAT
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.devices.child import ChildDevice, Limits
 from gacer_tune.errors import UserError
@@ -83,7 +84,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gacer-tune-")))
     if (model := model_of(settings)) is not None:
         profile = profile_of(compiled.workload, model, settings.precision or DEFAULT_PRECISION, len(cpus))
-        return Prepared(*select(compiled.workload, profile), compiled, folder, cpus, cache)
+        return Prepared(*select(compiled.workload, profile, 1), compiled, folder, cpus, cache)
     save_weights(folder / "weights.safetensors", compiled.weights.items())
     key = _profile_key(compiled.workload, cpus)
     known = cache.get_json(key)
@@ -91,7 +92,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
         _stage(folder, compiled, compiled.workload, cache, listen)
         listen(Event("profile", f"{len(compiled.sources)} kernel variants"))
         with ChildDevice(folder, cpus) as device:
-            workload, profile = select(compiled.workload, device.profile())
+            workload, profile = select(compiled.workload, device.profile(), len(cpus))
         cache.put_json(key, {"workload": workload.to_json(), "profile": profile.to_json()})
     else:
         workload, profile = Workload.from_json(known["workload"]), Profile.from_json(known["profile"])
@@ -101,7 +102,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
 
 def _profile_key(workload: Workload, cpus: Sequence[int]) -> str:
     """Times belong to a workload, to a machine, and to the number of lanes that were busy at once."""
-    parts = [code_version("devices", "executor"), workload.key, device_key(workload), len(cpus)]
+    parts = [code_version("devices", "executor"), PROFILE_FORMAT, workload.key, device_key(workload), len(cpus)]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 

@@ -6,21 +6,23 @@ from dataclasses import replace
 
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.workload import Kernel, Op, Tenant, Workload
+from gacer_tune.kernels.tensor import ceildiv
 
 MOST = 5
 SLOWEST = 1.5  # a variant this many times slower than the best, alone and shared, is of no use in any schedule
 
 
-def select(workload: Workload, profile: Profile) -> tuple[Workload, Profile]:
+def select(workload: Workload, profile: Profile, lanes: int) -> tuple[Workload, Profile]:
     """Return the workload with at most MOST variants a kernel, fastest under load first, and the profile to match.
 
-    Kept are variants that no other beats alone, under load and in work items (parallelism) at once. A function has one
-    time wherever the kernel occurs: the mean over its occurrences, so that equal kernels keep equal variants.
+    Kept are variants that no other beats alone, under load and in work items (parallelism) at once. Under load counts
+    the busiest of `lanes` lanes that share the items. A function has one time wherever the kernel occurs: the mean
+    over its occurrences, so that equal kernels keep equal variants.
     """
     means = _means(workload, profile)
     tenants, alone, shared = [], [], []
     for t, tenant in enumerate(workload.tenants):
-        orders = [_order(kernel, means) for kernel in tenant.kernels]
+        orders = [_order(kernel, means, lanes) for kernel in tenant.kernels]
         kernels = iter(
             replace(kernel, variants=tuple(kernel.variants[v] for v in order))
             for kernel, order in zip(tenant.kernels, orders, strict=True)
@@ -54,9 +56,12 @@ def _means(workload: Workload, profile: Profile) -> dict[str, tuple[float, float
     }
 
 
-def _order(kernel: Kernel, means: dict[str, tuple[float, float]]) -> list[int]:
+def _order(kernel: Kernel, means: dict[str, tuple[float, float]], lanes: int) -> list[int]:
     """Variants to keep, best under load first."""
-    points = [(*means[variant.function], -variant.items) for variant in kernel.variants]
+    points = []
+    for variant in kernel.variants:
+        alone, shared = means[variant.function]
+        points.append((alone, shared * ceildiv(variant.items, lanes) * lanes / variant.items, -variant.items))
     best_alone, best_shared = min(p[0] for p in points), min(p[1] for p in points)
     kept = []
     for number, point in enumerate(points):

@@ -33,9 +33,7 @@ Precision = Annotated[
 ]
 Simulate = Annotated[
     str | None,
-    typer.Option(
-        metavar="h100|a100", help="Search for target cuda without a GPU, on a model of one."
-    ),
+    typer.Option(metavar="h100|a100", help="Search for target cuda without a GPU, on a model of one."),
 ]
 
 

@@ -119,11 +119,13 @@ def candidates(spec: BatchMatmul, machine: Machine) -> list[BmmTile]:
 
 
 def _blocked(spec: BatchMatmul, machine: Machine, pair: tuple[int, int], wanted: int, packed: bool) -> BmmTile:
-    """Cut along columns first, so that an item seldom packs what another one has packed already."""
+    """Cut along rows first, as the kernels before and after do: what one lane has written, another reads slowly.
+
+    Where columns are packed, each block of rows packs them again: there are only as many as make items even.
+    """
     batch, m, n, _ = spec.extents
     vectors, rows = pair
     wide, high = ceildiv(n, vectors * machine.vector), ceildiv(m, rows)
-    blocks = ceildiv(wanted, batch)
-    across = block_size(wide, blocks)
-    down = block_size(high, blocks // ceildiv(wide, across))
+    down = block_size(high, 2 if packed else wanted, batch)
+    across = block_size(wide, wanted, batch * ceildiv(high, down))
     return BmmTile(vectors, rows, down, across, packed)

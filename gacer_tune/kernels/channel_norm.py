@@ -68,5 +68,5 @@ def candidates(spec: ChannelNorm, machine: Machine) -> list[ChannelNormTile]:
     found = []
     for vectors in [v for v in (4, 2, 1) if single and spec.groups >= v * machine.vector] or [1]:
         count = units(spec, ChannelNormTile(vectors, 1), machine)
-        found += [ChannelNormTile(vectors, block_size(count, wanted // spec.out.shape[0])) for wanted in (FEW, MANY)]
+        found += [ChannelNormTile(vectors, block_size(count, wanted, spec.out.shape[0])) for wanted in (FEW, MANY)]
     return list(dict.fromkeys(found))

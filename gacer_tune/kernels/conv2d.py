@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
+from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
@@ -142,7 +143,7 @@ def candidates(spec: Conv2d, machine: Machine) -> list[ConvTile]:
     """Variants worth measuring, most promising first."""
     found: list[ConvTile] = []
     pairs = register_tiles(spec, machine)
-    for (vectors, columns), wanted in [*product(pairs, (16,)), (pairs[0], 48)]:
+    for (vectors, columns), wanted in [*product(pairs, (FEW,)), (pairs[0], MANY)]:
         for order in ("ohw", "hwo"):
             tile = _blocked(spec, machine, (vectors, columns), order, wanted)
             if tile not in found:
@@ -153,19 +154,14 @@ def candidates(spec: Conv2d, machine: Machine) -> list[ConvTile]:
 def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Literal["ohw", "hwo"], wanted: int) -> ConvTile:
     """Choose blocks that give about `wanted` items, along channels first for "ohw", along pixels first for "hwo"."""
     vectors, columns = pair
-    n, height, width, _ = spec.out.shape
+    images, height, width, _ = spec.out.shape
     tiles = ceildiv(spec.group_channels[1], vectors * machine.vector) * spec.groups
     column_tiles = ceildiv(width, columns)
-    free = not spec.clipped_columns
-    pixel_blocks = n * height * (column_tiles if free else 1)
-    if order == "ohw":
-        channel_blocks = min(tiles, wanted)
-        pixels = min(pixel_blocks, max(1, wanted // channel_blocks))
-    else:
-        pixels = min(pixel_blocks, wanted)
-        channel_blocks = min(tiles, max(1, wanted // pixels))
-    channels = ceildiv(tiles, channel_blocks)
-    rows = -(-height // max(1, min(height, pixels // n)))
-    across = max(1, pixels // (n * ceildiv(height, rows)))
-    wide = ceildiv(column_tiles, across) if free and across > 1 else 0
-    return ConvTile(vectors, columns, rows, wide, channels, order)
+    channels = block_size(tiles, wanted, images) if order == "ohw" else tiles
+    cut = images * ceildiv(tiles, channels)
+    rows = block_size(height, wanted, cut)
+    cut *= ceildiv(height, rows)
+    wide = column_tiles if spec.clipped_columns else block_size(column_tiles, wanted, cut)
+    if order == "hwo":
+        channels = block_size(tiles, wanted, cut * ceildiv(column_tiles, wide))
+    return ConvTile(vectors, columns, rows, wide if wide < column_tiles else 0, channels, order)

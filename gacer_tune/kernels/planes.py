@@ -39,11 +39,11 @@ def plane_items(out: Tensor, tile: PlaneTile, width: int) -> int:
 def blocked(out: Tensor, pair: tuple[int, int], width: int, wanted: int, order: Order) -> PlaneTile:
     """A tile of (vectors, columns) and about `wanted` items: "ohw" cuts along channels first, "hwo" along rows."""
     images, height, _, extent = out.shape
-    tiles, share = ceildiv(extent, pair[0] * width), ceildiv(wanted, images)
+    tiles = ceildiv(extent, pair[0] * width)
     if order == "ohw":
-        channels = block_size(tiles, share)
-        rows = block_size(height, share // ceildiv(tiles, channels))
+        channels = block_size(tiles, wanted, images)
+        rows = block_size(height, wanted, images * ceildiv(tiles, channels))
     else:
-        rows = block_size(height, share)
-        channels = block_size(tiles, share // ceildiv(height, rows))
+        rows = block_size(height, wanted, images)
+        channels = block_size(tiles, wanted, images * ceildiv(height, rows))
     return PlaneTile(*pair, rows, channels, order)

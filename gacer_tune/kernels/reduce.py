@@ -117,4 +117,4 @@ def candidates(spec: Reduce, machine: Machine) -> list[ReduceTile]:
 def _blocked(found: Layout, machine: Machine, vectors: int, wanted: int) -> ReduceTile:
     tiles = ceildiv(max(found.lanes, 1), vectors * machine.vector)
     rows = block_size(found.rows, wanted)
-    return ReduceTile(vectors, rows, block_size(tiles, wanted // ceildiv(found.rows, rows)))
+    return ReduceTile(vectors, rows, block_size(tiles, wanted, ceildiv(found.rows, rows)))

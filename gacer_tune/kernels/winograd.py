@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 
 Rows = tuple[tuple[float, ...], ...]
@@ -92,9 +93,8 @@ def item_count(rows: int, channels: int, tile: TransformTile, vector: int) -> in
 
 def tile_candidates(rows: int, channels: int, vector: int) -> list[TransformTile]:
     """Whole rows of tiles where there are enough of them, else cut along the channels too."""
-    vectors = channels // vector
-    wanted = (ceildiv(vectors, max(1, ceildiv(16, rows))), ceildiv(vectors, max(1, ceildiv(48, rows))))
-    return [TransformTile(v) for v in dict.fromkeys(wanted)]
+    sizes = (block_size(channels // vector, wanted, rows) for wanted in (FEW, MANY))
+    return [TransformTile(size) for size in dict.fromkeys(sizes)]
 
 
 def apply_rows(matrix: Rows, values: list[Any]) -> list[Any]:

@@ -157,13 +157,23 @@ def _matrix(low: Lowering, group: Group, left: View, weight: Array, bias: View |
     product(low, node.name, "matmul", [left, out, *epilogue.operands], packed, epilogue)
 
 
+def _read_order(graph: Graph, name: str) -> tuple[int, ...]:
+    """The order of axes in memory in which a product is read: that of a Transpose behind it which keeps rows whole."""
+    plain = tuple(range(len(graph.shapes[name])))
+    readers = [graph.nodes[number] for number in graph.readers().get(name, ())]
+    if len(readers) != 1 or readers[0].op != "Transpose" or name in graph.outputs:
+        return plain
+    order = tuple(readers[0].attributes.get("perm") or plain[::-1])
+    return order if order[-1] == plain[-1] else plain
+
+
 def _batched(low: Lowering, group: Group, left: View, right: View, bias: View | None = None) -> None:
     """Both operands are computed (attention), or the right one is a constant with batch axes."""
     graph, node = low.graph, low.graph.nodes[group.first]
     name = graph.nodes[group.last].outputs[0]
     epilogue = low.epilogue(group, bias)
     shape = graph.shapes[name]
-    out = low.output(name, tuple(range(len(shape))))
+    out = low.output(name, _read_order(graph, name))
     batch = shape[:-2]
     left, right = left.broadcast((*batch, *left.shape[-2:])), right.broadcast((*batch, *right.shape[-2:]))
     spec = BatchMatmul(left.tensor, right.tensor, out.tensor, program(epilogue, epilogue.operands))

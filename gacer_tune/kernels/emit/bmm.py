@@ -54,8 +54,8 @@ class _Emitter:
         self.chunk = min(self.k, PANEL // (tile.vectors * machine.vector))
 
     def item(self, item: Expr) -> None:
-        rows, rest = item % self.grid.row_blocks, item // self.grid.row_blocks
-        columns, product = rest % self.grid.column_blocks, rest // self.grid.column_blocks
+        columns, rest = item % self.grid.column_blocks, item // self.grid.column_blocks
+        rows, product = rest % self.grid.row_blocks, rest // self.grid.row_blocks
         batch = unravel(product, self.function.tensors[-1].shape[:-2])
         size = self.tile.vectors * self.machine.vector
         last = self.n - (self.grid.wide - 1) * size
