@@ -19,7 +19,7 @@ from pathlib import Path
 
 import onnx
 
-from gacer_tune.events import Event
+from gacer_tune.events import Event, Listen
 from gacer_tune.executor.cuda.module import module_of
 from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
@@ -88,7 +88,7 @@ def write(bundle: Bundle, folder: Path, cache: Cache, most: int) -> None:
     (folder / "workload.json").write_text(json.dumps(described))
 
 
-def progress(name: str) -> object:
+def progress(name: str) -> Listen:
     def listen(event: Event) -> None:
         if event.done == event.total:
             sys.stderr.write(f"{name}: {event.total} kernels\n")

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--json", type=Path, help="where to write all results")
     parser.add_argument("--budget", type=float, default=150.0, help="no further mix is begun after so many seconds")
-    parser.add_argument("--dry-run", action="store_true", help="no GPU: a driver that computes nothing")
+    parser.add_argument("--dry-run", action="store_true", help="no GPU: a driver that computes zeros")
     given = parser.parse_args(arguments)
     results: dict[str, Any] = {}
     began = time.monotonic()
