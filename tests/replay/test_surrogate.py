@@ -66,7 +66,7 @@ def test_evolve_overtakes_the_others_on_a_toy() -> None:
     to_random, to_coordinate = found.needed
     assert to_random <= 16 and to_coordinate <= 40
     at_random, coordinate, evolve = found.ends
-    assert evolve < coordinate < at_random < 1.0
+    assert evolve < coordinate < at_random <= 1.0, "with half of the measurements"
 
 
 @pytest.mark.parametrize("lanes", [8, 16, 64])
