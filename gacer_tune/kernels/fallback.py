@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size
+from gacer_tune.kernels.blocks import FEW, MANY
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
@@ -54,5 +54,5 @@ def candidates(spec: Stage, machine: Machine) -> list[StageTile]:  # noqa: ARG00
     for most in (FEW, MANY):
         wanted = max(1, min(most, spec.flops // SMALLEST))
         axes = next((n for n in range(len(spec.loops)) if prod(spec.loops[:n]) >= wanted), len(spec.loops))
-        found.append(StageTile(axes, block_size(prod(spec.loops[:axes]), wanted)))
+        found.append(StageTile(axes, ceildiv(prod(spec.loops[:axes]), wanted)))
     return list(dict.fromkeys(found))

@@ -61,11 +61,19 @@ def test_pieces_cover_a_range_once(start: int, count: int, vector: int) -> None:
     assert all(width == vector for _, width in found[: count // vector])
 
 
-@given(st.integers(1, 500), st.integers(1, 60))
-def test_blocks_are_at_most_as_many_as_wanted(total: int, wanted: int) -> None:
-    size = block_size(total, wanted)
-    assert -(-total // size) <= wanted
-    assert size == 1 or -(-total // (size - 1)) > wanted
+@given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 9))
+def test_blocks_give_the_items_that_are_wanted(total: int, wanted: int, times: int) -> None:
+    size = block_size(total, wanted, times)
+    items = times * -(-total // size)
+    assert 1 <= size <= total
+    assert items >= min(wanted, times * total)
+    assert items <= max(3 * wanted, times)
+
+
+def test_lanes_share_blocks_evenly() -> None:
+    assert block_size(33, 16) == 1  # 17 + 16; blocks of 2 would make 18 + 15, blocks of 3 too
+    assert block_size(64, 16) == 4
+    assert block_size(14, 2, 3) < 14  # 3 items, one lane would have two of them
 
 
 @given(windows(), st.integers(1, 6))

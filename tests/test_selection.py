@@ -1,0 +1,44 @@
+"""Which variants the search gets to choose from."""
+
+from dataclasses import replace
+
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.ir.workload import Tenant, Variant, Workload
+from gacer_tune.selection import MOST, select
+from tests.support.workloads import chain
+
+
+def workload(*items: int) -> Workload:
+    """One kernel with a variant for each number of items."""
+    plain = chain("t", (1,))
+    (op,) = plain.ops
+    variants = tuple(Variant(f"v{number}", count) for number, count in enumerate(items))
+    kernel = replace(op.kernels[0], variants=variants)
+    tenant = Tenant(
+        plain.name, plain.model, plain.buffers, (replace(op, kernels=(kernel,)),), plain.inputs, plain.outputs
+    )
+    return Workload((tenant,))
+
+
+def kept(items: tuple[int, ...], alone: tuple[float, ...], shared: tuple[float, ...], lanes: int = 2) -> list[str]:
+    found, profile = select(workload(*items), Profile(((alone,),), ((shared,),), 0.0, 0.0), lanes)
+    variants = found.tenants[0].kernels[0].variants
+    assert len(profile.alone[0][0]) == len(profile.shared[0][0]) == len(variants)
+    return [variant.function for variant in variants]
+
+
+def test_a_variant_that_another_beats_in_everything_is_dropped() -> None:
+    assert kept((16, 16), (1.0, 1.2), (1.0, 1.2)) == ["v0"]
+    assert kept((16, 32), (1.0, 1.2), (1.0, 1.2)) == ["v0", "v1"]  # more items: it parallelises further
+
+
+def test_first_is_the_one_whose_items_the_lanes_share_fastest() -> None:
+    """Three items on two lanes take as long as four would; on one lane nothing is lost."""
+    assert kept((3, 4), (1.0, 1.1), (1.0, 1.1), lanes=2)[0] == "v1"
+    assert kept((3, 4), (1.0, 1.1), (1.0, 1.1), lanes=1)[0] == "v0"
+
+
+def test_slow_variants_are_dropped_and_few_are_kept() -> None:
+    assert kept((16, 64), (1.0, 2.0), (1.0, 2.0)) == ["v0"]
+    many = tuple(range(16, 32, 2))
+    assert len(kept(many, tuple(1 + n / 100 for n in many), tuple(1 + n / 100 for n in many))) == MOST
