@@ -31,4 +31,4 @@ def candidates(spec: ChannelNorm, gpu: Gpu) -> list[ChannelNormTile]:  # noqa: A
     if spec.channels > 1:
         return [ChannelNormTile(1, max(32, power(256, ceildiv(count, 8))))]
     split = power(16, ceildiv(count, 4))
-    return [ChannelNormTile(32, split), ChannelNormTile(max(8, 32 // split), split)]
+    return [ChannelNormTile(lanes, split) for lanes in dict.fromkeys((32, max(8, 32 // split)))]

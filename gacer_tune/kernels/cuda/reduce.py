@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.runs import FLOATS
@@ -24,6 +25,11 @@ class ReduceTile:
     width: int
 
 
+def layout_of(spec: Reduce, processor: Any) -> Layout:
+    """The layout of the CPU's rule, which asks nothing of the processor but what the operands depend on."""
+    return layout(spec, processor)
+
+
 def power(limit: int, wanted: int) -> int:
     """The smallest power of 2 that is at least wanted, at most limit."""
     return min(limit, 1 << max(wanted - 1, 0).bit_length())
@@ -42,12 +48,12 @@ def shares(found: Layout, tile: ReduceTile) -> int:
 
 
 def items(spec: Reduce, tile: ReduceTile, gpu: Gpu) -> int:
-    return ceildiv(shares(layout(spec, gpu), tile), tile.threads // tile.split)
+    return ceildiv(shares(layout_of(spec, gpu), tile), tile.threads // tile.split)
 
 
 def candidates(spec: Reduce, gpu: Gpu) -> list[ReduceTile]:
     """Variants worth measuring, most promising first."""
-    found = layout(spec, gpu)
+    found = layout_of(spec, gpu)
     width, count = width_of(found, gpu), prod(found.reduced)
     if found.lanes:
         split = power(16, ceildiv(count, 4))

@@ -11,12 +11,12 @@ from tvm.script.ir_builder import tirx as T
 from gacer_tune.kernels.cuda.emit.fold import Accumulators, each_turn, fold_neighbours, fold_strided
 from gacer_tune.kernels.cuda.emit.function import Function
 from gacer_tune.kernels.cuda.gpu import Gpu
-from gacer_tune.kernels.cuda.reduce import ReduceTile, shares
+from gacer_tune.kernels.cuda.reduce import ReduceTile, layout_of, shares
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import unravel
 from gacer_tune.kernels.emit.function import when
 from gacer_tune.kernels.emit.reduce import monoid_of
-from gacer_tune.kernels.reduce import Reduce, layout
+from gacer_tune.kernels.reduce import Reduce
 from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
@@ -25,7 +25,7 @@ Index = tuple[Expr, ...]
 
 def emit(spec: Reduce, tile: ReduceTile, gpu: Gpu, name: str) -> tirx.PrimFunc:
     """Operands: source, operands of the program, output."""
-    found = layout(spec, gpu)
+    found = layout_of(spec, gpu)
     function = Function(name, found.tensors, tile.threads)
     emitter = _Emitter(spec, tile, gpu, function)
     return function.build(emitter.lanes if found.lanes else emitter.rows)
@@ -33,7 +33,7 @@ def emit(spec: Reduce, tile: ReduceTile, gpu: Gpu, name: str) -> tirx.PrimFunc:
 
 class _Emitter:
     def __init__(self, spec: Reduce, tile: ReduceTile, gpu: Gpu, function: Function) -> None:
-        self.spec, self.tile, self.function, self.layout = spec, tile, function, layout(spec, gpu)
+        self.spec, self.tile, self.function, self.layout = spec, tile, function, layout_of(spec, gpu)
         self.dtype = "float32" if spec.source.dtype == "float16" else spec.source.dtype
         self.monoid = monoid_of(spec.kind, self.dtype)
 
