@@ -90,19 +90,32 @@ void warp_barrier() {
   barrier(&Fiber::warp_barriers, now / 32 * 32, now / 32 * 32 + 32);
 }
 
+// Runs the threads of a warp as far as they go without the others of the block; true if some went on at all.
+static bool run_warp(int warp) {
+  bool moved = false;
+  do {
+    run.moved = false;
+    for (int i = 0; i < 32; ++i) {
+      now = warp * 32 + (eager ? 31 - i : i);
+      if (now >= threads || run.fibers[now].done) continue;
+      emulator_switch(&run.scheduler, run.fibers[now].sp);
+      run.moved = run.moved || run.fibers[now].done;
+    }
+    moved = moved || run.moved;
+  } while (run.moved);
+  return moved;
+}
+
 static void run_block() {
   run.shared.clear();
   for (std::size_t t = 0; t < run.fibers.size(); ++t) run.fibers[t] = Fiber{fresh_stack(run.stacks[t])};
   for (bool left = true; left;) {
-    left = run.moved = false;
-    for (int i = 0; i < threads; ++i) {
-      now = eager ? threads - 1 - i : i;
-      if (run.fibers[now].done) continue;
-      emulator_switch(&run.scheduler, run.fibers[now].sp);
-      run.moved = run.moved || run.fibers[now].done;
-      left = true;
-    }
-    if (left && !run.moved) fail("threads wait at a barrier that others of the block never reach");
+    bool moved = false;
+    const int warps = (threads + 31) / 32;
+    for (int i = 0; i < warps; ++i) moved = run_warp(eager ? warps - 1 - i : i) || moved;
+    left = false;
+    for (const auto& fiber : run.fibers) left = left || !fiber.done;
+    if (left && !moved) fail("threads wait at a barrier that others of the block never reach");
   }
 }
 
