@@ -49,17 +49,22 @@ class Graph:
 
 @dataclass
 class FakeDriver:
-    """compute(function, operands from their addresses to the end of their memory, span) does what a kernel does."""
+    """compute(function, operands from their addresses to the end of their memory, span) does what a kernel does.
+
+    loads: code is loaded at the first launch of a function, as on a GPU, which must not be in a capture.
+    """
 
     compute: Compute
     seed: int = 0
     refuse_updates: bool = False
+    loads: bool = True
     memory: Array = field(default_factory=lambda: np.zeros(0, np.uint8))
     log: list[tuple[Any, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.count = 0
+        self.loaded: set[str] = set()
         self.capturing: Graph | None = None
         self.tails: dict[int, frozenset[int]] = {}  # of the streams that take part in the capture
         self.origin = 0
@@ -129,8 +134,11 @@ class FakeDriver:
     def launch(self, function: str, pointers: Sequence[int], span: tuple[int, int], stream: int) -> None:
         assert span[0] < span[1], "a launch without blocks"
         if self.capturing is None:
+            self.loaded.add(function)
             self.compute(function, [self.place(p, len(self.memory) - p + ALIGNMENT) for p in pointers], span)
             return
+        if self.loads and function not in self.loaded:
+            raise CaptureError("code is loaded while a stream is captured")
         self.add(("launch", function, tuple(pointers), span), stream)
 
     def record(self, event: int, stream: int) -> None:

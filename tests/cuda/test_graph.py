@@ -32,7 +32,7 @@ def nothing(function: str, operands: Sequence[Array], span: tuple[int, int]) -> 
 
 
 def captured(plan: Plan, steps: Script | None = None) -> Graph:
-    driver = FakeDriver(nothing)
+    driver = FakeDriver(nothing, loads=False)
     steps = steps or script(plan)
     streams = [driver.stream() for _ in range(steps.streams)]
     events = [driver.event() for _ in range(steps.events)]
