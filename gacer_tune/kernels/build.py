@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gacer_tune.kernels.encoding import encode
+from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.rules import Source
 from gacer_tune.store.cache import Cache
 
@@ -55,6 +56,7 @@ def _compiled(sources: Sequence[Source], workers: int) -> Iterator[tuple[str, by
         from gacer_tune.kernels.emit.compile import object_code
 
         for source in sources:
+            assert isinstance(source.machine, Machine)  # kernels of a GPU are compiled by kernels/cuda
             yield source.name, object_code(source.emit(source.name), source.machine)
         return
     with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder, ThreadPoolExecutor(workers) as pool:
