@@ -23,7 +23,7 @@ from gacer_tune.devices.cuda.gpu import gpu_here
 from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
 from gacer_tune.executor.cuda.arrays import DeviceArray, address_of, on_gpu
-from gacer_tune.executor.cuda.session import CudaSession, LoadedGraph
+from gacer_tune.executor.cuda.session import CudaSession
 from gacer_tune.executor.session import Loaded, Session
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import place
@@ -84,12 +84,11 @@ class Module:
             self._go(f"alone/{tenant}")
             return self._fetch(tenant)
 
-    def loaded(self, schedule: str) -> Loaded | LoadedGraph:
-        """The plan of a schedule of the artifact: `best`, a baseline, or `alone/TENANT`."""
+    def loaded(self, schedule: str) -> Any:
+        """The plan of a schedule of the artifact (`best`, a baseline, `alone/TENANT`): Loaded, on a GPU LoadedGraph."""
         if schedule not in self._loaded:
             self._loaded[schedule] = self.session.load(self.plan(schedule))
-        found: Loaded | LoadedGraph = self._loaded[schedule]
-        return found
+        return self._loaded[schedule]
 
     def plan(self, schedule: str) -> Plan:
         """Raises UserError for a name the artifact does not have."""
