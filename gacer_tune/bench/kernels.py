@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gacer_tune.bench.roofline import Roofline
+from gacer_tune.errors import UserError
 from gacer_tune.inputs import sample
 from gacer_tune.ir.plan import Slice
 from gacer_tune.ir.workload import Workload
@@ -56,9 +57,16 @@ class KernelRow:
 
 
 def record(module: Module) -> tuple[tuple[Slice, ...], list[float]]:
-    """Slices of the best schedule in the order of the plan, and the median seconds of each over RUNS runs."""
+    """Slices of the best schedule in the order of the plan, and the median seconds of each over RUNS runs.
+
+    Raises UserError for an artifact that runs on a GPU.
+    """
+    from gacer_tune.executor.session import Loaded
+
     inputs = {tenant.name: sample(tenant, 0) for tenant in module.workload.tenants}
     loaded, cycles = module.loaded("best"), []
+    if not isinstance(loaded, Loaded):
+        raise UserError(f"{module.artifact.folder}: made for a GPU, kernels are timed one by one on CPU cores only")
     for _ in range(RUNS + 2):
         module.run(inputs)
         cycles.append(loaded.times[:, 1] - loaded.times[:, 0])

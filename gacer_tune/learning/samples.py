@@ -36,7 +36,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.measured_s)
 
-    def at(self, rows: Sequence[int] | np.ndarray) -> list[Sample]:  # type: ignore[type-arg]
+    def at(self, rows: Sequence[int] | np.ndarray) -> list[Sample]:
         return [
             Sample(self.features[i], float(self.simulated_s[i]), float(self.measured_s[i]), self.group) for i in rows
         ]
@@ -44,7 +44,7 @@ class Samples:
     def every(self) -> list[Sample]:
         return self.at(range(len(self)))
 
-    def kept(self, rows: Sequence[int] | np.ndarray) -> Samples:  # type: ignore[type-arg]
+    def kept(self, rows: Sequence[int] | np.ndarray) -> Samples:
         columns = (self.features, self.simulated_s, self.measured_s, self.noise)
         return Samples(self.name, self.group, *(column[rows] for column in columns))
 
