@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gacer_tune.store.schedules import Record
 
 app = typer.Typer(
-    help="Show, check or shrink the cache of compiled kernels; carry the schedules in it to other machines.",
+    help="Kernels and schedules that are kept: show, check, carry.",
     no_args_is_help=False,
 )
 

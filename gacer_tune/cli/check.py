@@ -63,7 +63,9 @@ class Options:
 
 @spread(Options)
 def check(options: Options) -> None:
-    """Compare an artifact with an earlier one: were decisions changed, are results the same, did times get worse?
+    """Compare an artifact with an earlier one, for regressions.
+
+    Were decisions changed, are results the same, did times get worse?
 
     Times are measured here and now, both artifacts in turns, so what the machine does meanwhile happens to both. A
     regression, exit code 3, is a run slower than --threshold and slower by more than chance (one-sided Wilcoxon test,

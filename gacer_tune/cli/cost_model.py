@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gacer_tune.learning.evaluation import Figures, Row
     from gacer_tune.learning.samples import Samples
 
-app = typer.Typer(help="What is predicted of plans before they are measured, and how good that is.")
+app = typer.Typer(help="How good the predictions of the cost model are.")
 
 HeldOut = Literal["plans", "mix", "both"]
 _COLUMNS = {
@@ -42,7 +42,7 @@ _LEGEND = (
 
 @app.callback()
 def start() -> None:
-    """What is predicted of plans before they are measured, and how good that is."""
+    """How good the predictions of the cost model are."""
 
 
 @app.command("eval")

@@ -53,7 +53,7 @@ class Options:
 
 @spread(Options)
 def run(options: Options) -> None:
-    """Run an artifact once and show its outputs and how long it took."""
+    """Run an artifact once; show its outputs and its time."""
     if options.compare not in (None, *PEERS):
         raise UserError(f"--compare: {options.compare!r} was given, allowed: {', '.join(PEERS)}")
     if options.models and not options.compare:

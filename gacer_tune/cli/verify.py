@@ -20,7 +20,7 @@ _SEEDS = (0, 1, 2)
 
 
 def verify(folder: Folder, as_json: Json = False) -> None:
-    """Check that an artifact is whole, fits this machine and is right.
+    """Check that an artifact is whole, fits here and is right.
 
     Compares its files with their hashes, its schedules with its models, this processor with what it was compiled for,
     and the results of joint runs with those of sequential ones. Exit code 2 where the artifact cannot be used here, 3
