@@ -16,8 +16,7 @@ from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
-
-Pair = tuple[int, int]
+from gacer_tune.kernels.window import Pair, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +52,17 @@ class Conv2d:
         return self.source, self.weight(machine), *self.program.operands, self.out
 
     @property
-    def clipped_rows(self) -> bool:
-        """True when some window rows fall outside the image."""
-        reach = (self.out.shape[1] - 1) * self.stride[0] + (self.window[0] - 1) * self.dilation[0] - self.pad[0]
-        return self.pad[0] > 0 or reach >= self.source.shape[1]
+    def sliding(self) -> Window:
+        image, out = self.source.shape[1:3], self.out.shape[1:3]
+        return Window(self.window, self.stride, self.pad, self.dilation, (image[0], image[1]), (out[0], out[1]))
 
-    def clipped(self, column: int, count: int) -> bool:
-        """True when some of the windows of output columns [column, column + count) leave the image sideways."""
-        left = column * self.stride[1] - self.pad[1]
-        right = left + (count - 1) * self.stride[1] + (self.window[1] - 1) * self.dilation[1]
-        return left < 0 or right >= self.source.shape[2]
+    @property
+    def clipped_rows(self) -> bool:
+        return self.sliding.clipped_rows
 
     @property
     def clipped_columns(self) -> bool:
-        return self.clipped(0, self.out.shape[2])
+        return self.sliding.clipped_columns
 
 
 @dataclass(frozen=True, slots=True)

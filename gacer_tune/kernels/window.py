@@ -40,6 +40,10 @@ class Window:
         right = left + (count - 1) * self.stride[1] + (self.size[1] - 1) * self.dilation[1]
         return left < 0 or right >= self.image[1]
 
+    @property
+    def clipped_columns(self) -> bool:
+        return self.clipped(0, self.out[1])
+
     def inside(self, column: int, count: int, tap: int) -> list[int]:
         """Which of the output columns [column, column + count) have window column `tap` in the image."""
         first = column * self.stride[1] + tap * self.dilation[1] - self.pad[1]

@@ -10,11 +10,15 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.conv2d import Conv2d, ConvTile, grid
+from gacer_tune.kernels.emit.blocks import part, splat
 from gacer_tune.kernels.emit.function import Function, loop, when
+from gacer_tune.kernels.emit.window import column_of, each_columns, each_tap, row_of, taps_inside
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import ceildiv
+from gacer_tune.kernels.window import Columns
 
 Expr = Any
+Place = tuple[Expr, Expr, Expr]  # image, output row, first output column
 FEW_CHANNELS = 4  # a reduction over so few channels is unrolled
 
 
@@ -29,15 +33,6 @@ class Channels:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """A column tile: first output column (a number where `clipped`), how many, and whether taps must be checked."""
-
-    start: Expr
-    count: int
-    clipped: bool
-
-
 def emit(spec: Conv2d, tile: ConvTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, packed weights, operands of the program, output."""
     function = Function(name, spec.tensors(machine))
@@ -47,7 +42,7 @@ def emit(spec: Conv2d, tile: ConvTile, machine: Machine, name: str) -> tirx.Prim
 class _Emitter:
     def __init__(self, spec: Conv2d, tile: ConvTile, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
-        self.grid = grid(spec, tile, machine)
+        self.window, self.grid = spec.sliding, grid(spec, tile, machine)
 
     def item(self, item: Expr) -> None:
         n, block = self.spec.out.shape[0], item
@@ -61,13 +56,16 @@ class _Emitter:
 
         def rows(body: Callable[[Expr], None]) -> None:
             height = self.spec.out.shape[1]
-            with loop(_part(height, self.tile.rows, row, self.grid.row_blocks)) as h:
+            with loop(part(height, self.tile.rows, row, self.grid.row_blocks)) as h:
                 body(row * self.tile.rows + h)
 
+        def across(h: Expr, body: Callable[[Place, Columns], None]) -> None:
+            self.columns(column, lambda w, run: body((image, h, w), run))
+
         if self.tile.order == "ohw":
-            self.channels(channel, lambda c: rows(lambda h: self.columns(column, lambda w: self.block(image, h, w, c))))
+            self.channels(channel, lambda c: rows(lambda h: across(h, lambda place, w: self.block(place, w, c))))
         else:
-            rows(lambda h: self.columns(column, lambda w: self.channels(channel, lambda c: self.block(image, h, w, c))))
+            rows(lambda h: across(h, lambda place, w: self.channels(channel, lambda c: self.block(place, w, c))))
 
     def channels(self, block: Expr, body: Callable[[Channels], None]) -> None:
         """Run body for each channel tile of a block; the last one of a group may be smaller."""
@@ -76,7 +74,7 @@ class _Emitter:
         size = self.tile.vectors * vector
         blocks_of_group, blocks_of_tile = ceildiv(outputs, self.machine.pack), ceildiv(self.tile.vectors, 2)
         rest = outputs - (tiles - 1) * size
-        with loop(_part(tiles * self.spec.groups, self.tile.channels, block, self.grid.channel_blocks)) as step:
+        with loop(part(tiles * self.spec.groups, self.tile.channels, block, self.grid.channel_blocks)) as step:
             number = block * self.tile.channels + step
             group, tile = (0, number) if self.spec.groups == 1 else (number // tiles, number % tiles)
             first = group * blocks_of_group + tile * blocks_of_tile
@@ -89,89 +87,48 @@ class _Emitter:
             else:
                 when(tile == tiles - 1, lambda: body(last), lambda: body(full))
 
-    def columns(self, block: Expr, body: Callable[[Columns], None]) -> None:
-        """Run body for each column tile of a block; clipped tiles are emitted one by one."""
-        width, count = self.spec.out.shape[2], self.tile.columns
-        full, rest = divmod(width, count)
-        if not self.spec.clipped_columns:
-            wide = self.tile.width or full + 1
-            if full:
-                with loop(_part(full, wide, block, self.grid.width_blocks)) as step:
-                    body(Columns((block * wide + step) * count, count, False))
-            if rest and self.grid.width_blocks == 1:
-                body(Columns(full * count, rest, False))
-            elif rest:
-                when(block == self.grid.width_blocks - 1, lambda: body(Columns(full * count, rest, False)))
+    def columns(self, block: Expr, body: Callable[[Expr, Columns], None]) -> None:
+        """Run body(first column, its run) for each column tile of a block."""
+        if self.grid.width_blocks == 1:
+            each_columns(self.window, self.tile.columns, body)
             return
-        starts = range(0, width, count)
-        plain = [s for s in starts if s + count <= width and not self.spec.clipped(s, count)]
-        before = [s for s in starts if not plain or s < plain[0]]
-        after = [s for s in starts if plain and s > plain[-1]]
-        for start in before:
-            body(Columns(start, min(count, width - start), True))
-        if plain:
-            with loop(len(plain)) as step:
-                body(Columns(plain[0] + step * count, count, False))
-        for start in after:
-            body(Columns(start, min(count, width - start), True))
+        count, wide = self.tile.columns, self.tile.width
+        full, rest = divmod(self.spec.out.shape[2], count)
+        with loop(part(full, wide, block, self.grid.width_blocks)) as step:
+            body((block * wide + step) * count, Columns(0, count, full, False))
+        if rest:
+            last = Columns(full * count, rest, 1, False)
+            when(block == self.grid.width_blocks - 1, lambda: body(last.start, last))
 
-    def block(self, image: Expr, row: Expr, columns: Columns, channels: Channels) -> None:
+    def block(self, place: Place, columns: Columns, channels: Channels) -> None:
         """One register tile: zero, accumulate over the window, finish, store."""
         vector = self.machine.vector
         accumulators = T.alloc_buffer((columns.count * channels.vectors * vector,), "float32", scope="local")
-        zero = T.broadcast(tirx.const(0.0, "float32"), vector)
         for i in range(columns.count * channels.vectors):
-            T.buffer_store(accumulators, zero, [T.ramp(i * vector, 1, vector)])
-        self.reduce(accumulators, (image, row), columns, channels)
-        self.store(accumulators, (image, row), columns, channels)
+            T.buffer_store(accumulators, splat(0.0, vector), [T.ramp(i * vector, 1, vector)])
 
-    def reduce(self, accumulators: Any, place: tuple[Expr, Expr], columns: Columns, channels: Channels) -> None:
-        spec = self.spec
-        (rows, across), row = spec.window, place[1]
-        first, last = 0, rows
-        if spec.clipped_rows:
-            top, step = row * spec.stride[0] - spec.pad[0], spec.dilation[0]
-            first = (tirx.max(-top, 0) + step - 1) // step
-            last = tirx.min(rows, (spec.source.shape[1] - 1 - top + step) // step)
-        with loop(last - first) as step_y:
-            y = first + step_y
-            if columns.clipped:
-                for x in range(across):
-                    self.tap(accumulators, place, (y, x), columns, channels)
-            elif across == 1:
-                self.tap(accumulators, place, (y, 0), columns, channels)
-            else:
-                with loop(across) as x:
-                    self.tap(accumulators, place, (y, x), columns, channels)
+        def tap(y: Expr, x: Expr) -> None:
+            kept = taps_inside(self.window, columns, x)
+            if kept:
+                self.tap(accumulators, place, (y, x), kept, channels)
 
-    def inside(self, columns: Columns, x: Expr) -> list[int]:
-        """Columns of the tile whose tap x lies in the image."""
-        spec = self.spec
-        if not columns.clipped:
-            return list(range(columns.count))
-        at = [(columns.start + i) * spec.stride[1] + x * spec.dilation[1] - spec.pad[1] for i in range(columns.count)]
-        return [i for i, position in enumerate(at) if 0 <= position < spec.source.shape[2]]
+        each_tap(self.window, place[1], columns, tap)
+        self.store(accumulators, place, columns, channels)
 
-    def tap(
-        self, accumulators: Any, place: tuple[Expr, Expr], tap: tuple[Expr, Expr], columns: Columns, channels: Channels
-    ) -> None:
-        """Add the products of one window position over all channels of the group."""
-        spec, inputs = self.spec, self.spec.group_channels[0]
-        kept = self.inside(columns, tap[1])
-        y = place[1] * spec.stride[0] + tap[0] * spec.dilation[0] - spec.pad[0]
-        at = columns.start * spec.stride[1] + tap[1] * spec.dilation[1] - spec.pad[1]
+    def tap(self, accumulators: Any, place: Place, tap: tuple[Expr, Expr], kept: list[int], channels: Channels) -> None:
+        """Add the products of one window position over all channels of the group for the columns `kept` of a tile."""
+        inputs, width = self.spec.group_channels[0], self.machine.vector
+        y, x = row_of(self.window, place[1], tap[0]), column_of(self.window, place[2], tap[1])
 
         def step(c: Expr) -> None:
             rows = [self.weights(tap, c, channels, v) for v in range(channels.vectors)]
             for i in kept:
-                index = (place[0], y, at + i * spec.stride[1], channels.group * inputs + c)
-                value = T.broadcast(self.function.load(0, index), self.machine.vector)
+                index = (place[0], y, x + i * self.spec.stride[1], channels.group * inputs + c)
+                value = T.broadcast(self.function.load(0, index), width)
                 for v, weights in enumerate(rows):
-                    where = T.ramp((i * channels.vectors + v) * self.machine.vector, 1, self.machine.vector)
+                    where = T.ramp((i * channels.vectors + v) * width, 1, width)
                     T.buffer_store(accumulators, accumulators[where] + value * weights, [where])
 
-        if not kept:
-            return
         if inputs <= FEW_CHANNELS:
             for c in range(inputs):
                 step(c)
@@ -186,13 +143,13 @@ class _Emitter:
         at = (((block * rows + tap[0]) * across + tap[1]) * inputs + c) * pack + vector % 2 * width
         return self.function.buffers[1][T.ramp(at, 1, width)]
 
-    def store(self, accumulators: Any, place: tuple[Expr, Expr], columns: Columns, channels: Channels) -> None:
+    def store(self, accumulators: Any, place: Place, columns: Columns, channels: Channels) -> None:
         vector, program, out = self.machine.vector, self.spec.program, 2 + len(self.spec.program.operands)
         first = channels.group * self.spec.group_channels[1] + channels.start
         whole, rest = divmod(channels.count, vector)
         for i in range(columns.count):
             for v in range(whole):
-                index = (*place, columns.start + i, first + v * vector)
+                index = (*place[:2], place[2] + i, first + v * vector)
                 value = accumulators[T.ramp((i * channels.vectors + v) * vector, 1, vector)]
                 self.function.store(out, index, self.function.finish(program, 2, index, value, vector))
         if not rest:
@@ -202,14 +159,5 @@ class _Emitter:
             value = accumulators[T.ramp((i * channels.vectors + whole) * vector, 1, vector)]
             T.buffer_store(last, value, [T.ramp(i * vector, 1, vector)])
         with loop(columns.count) as i, loop(rest) as c:
-            index = (*place, columns.start + i, first + whole * vector + c)
+            index = (*place[:2], place[2] + i, first + whole * vector + c)
             self.function.store(out, index, self.function.finish(program, 2, index, last[i * vector + c], 1))
-
-
-def _part(total: int, size: int, block: Expr, blocks: int) -> Expr:
-    """Length of one of `blocks` blocks of `size` that cover `total`; past the end it is 0."""
-    if blocks == 1:
-        return min(size, total)
-    if size * blocks == total:
-        return size
-    return tirx.max(tirx.min(size, total - block * size), 0)

@@ -9,15 +9,14 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.emit.blocks import run, splat
-from gacer_tune.kernels.emit.function import Function, loop
+from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.emit.planes import Strip, each_strip
-from gacer_tune.kernels.emit.window import column_of, each_columns, row_of, rows_inside, taps_inside
+from gacer_tune.kernels.emit.window import WIDE, column_of, each_columns, each_tap, row_of, taps_inside
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.planes import PlaneTile
 from gacer_tune.kernels.window import Columns
 
 Expr = Any
-WIDE = 7  # windows up to this width are unrolled along the row: neighbouring taps read the same columns
 
 
 def emit(spec: Depthwise, tile: PlaneTile, machine: Machine, name: str) -> tirx.PrimFunc:
@@ -46,14 +45,11 @@ class _Emitter:
         for i in range(columns.count):
             for offset, width in strip.parts:
                 T.buffer_store(accumulators, splat(0.0, width), [run(i * strip.size + offset, width)])
-        first, count = rows_inside(self.window, strip.row)
-        with loop(count) as y:
-            if columns.clipped or self.window.size[1] <= WIDE:
-                for x in range(self.window.size[1]):
-                    self.tap(accumulators, strip, (column, columns), (first + y, x))
-            else:
-                with loop(self.window.size[1]) as x:
-                    self.tap(accumulators, strip, (column, columns), (first + y, x))
+
+        def tap(y: Expr, x: Expr) -> None:
+            self.tap(accumulators, strip, (column, columns), (y, x))
+
+        each_tap(self.window, strip.row, columns, tap, WIDE)
         program = self.spec.program
         for i in range(columns.count):
             for offset, width in strip.parts:

@@ -10,9 +10,9 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import run, splat, spread
-from gacer_tune.kernels.emit.function import Function, address, loop
+from gacer_tune.kernels.emit.function import Function, address
 from gacer_tune.kernels.emit.planes import Strip, each_strip
-from gacer_tune.kernels.emit.window import column_of, each_columns, row_of, rows_inside, taps_inside
+from gacer_tune.kernels.emit.window import WIDE, column_of, each_columns, each_tap, row_of, rows_inside, taps_inside
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.planes import PlaneTile
 from gacer_tune.kernels.pool import Pool, vector
@@ -21,7 +21,6 @@ from gacer_tune.kernels.window import Columns
 
 Expr = Any
 Place = tuple[Expr, Columns]  # first output column, and the run of tiles it is of
-WIDE = 7  # windows up to this width are unrolled along the row
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +67,11 @@ class _Emitter:
         for value in values:
             start = 0.0 if self.spec.kind == "avg" else float("-inf")
             T.buffer_store(accumulators, splat(start, value.width), [run(value.at, value.width)])
-        first, count = rows_inside(self.window, strip.row)
-        with loop(count) as y:
-            if columns.clipped or self.window.size[1] <= WIDE:
-                for x in range(self.window.size[1]):
-                    self.tap(accumulators, strip, place, (values, first + y, x))
-            else:
-                with loop(self.window.size[1]) as x:
-                    self.tap(accumulators, strip, place, (values, first + y, x))
+
+        def tap(y: Expr, x: Expr) -> None:
+            self.tap(accumulators, strip, place, (values, y, x))
+
+        each_tap(self.window, strip.row, columns, tap, WIDE)
         program = self.spec.program
         for value in values:
             result = accumulators[run(value.at, value.width)]

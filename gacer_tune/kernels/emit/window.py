@@ -11,6 +11,7 @@ from gacer_tune.kernels.emit.function import loop
 from gacer_tune.kernels.window import Columns, Window
 
 Expr = Any
+WIDE = 7  # windows up to this width are unrolled along the row: neighbouring taps read the same columns
 
 
 def rows_inside(window: Window, row: Expr) -> tuple[Expr, Expr]:
@@ -30,6 +31,21 @@ def each_columns(window: Window, count: int, body: Callable[[Expr, Columns], Non
         else:
             with loop(run.tiles) as tile:
                 body(run.start + tile * run.count, run)
+
+
+def each_tap(window: Window, row: Expr, columns: Columns, body: Callable[[Expr, Expr], None], wide: int = 1) -> None:
+    """Run body(window row, window column) for each tap of a tile whose row lies in the image.
+
+    Window columns are emitted one by one where some leave the image, or where there are at most `wide` of them.
+    """
+    first, count = rows_inside(window, row)
+    with loop(count) as y:
+        if columns.clipped or window.size[1] <= wide:
+            for x in range(window.size[1]):
+                body(first + y, x)
+        else:
+            with loop(window.size[1]) as x:
+                body(first + y, x)
 
 
 def taps_inside(window: Window, columns: Columns, tap: Expr) -> list[int]:
