@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,15 @@ from typing import Any
 import numpy as np
 import tvm_ffi
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from gacer_tune.executor import threads
+from gacer_tune.executor.memory import SLACK, Array, Block, port_nbytes
 from gacer_tune.executor.table import COUNTER_STRIDE, Table, tabulate
+from gacer_tune.ir.memory import ALIGNMENT
 from gacer_tune.ir.plan import Memory, Plan
 from gacer_tune.ir.workload import Port, Workload
 
-ALIGNMENT = 64
-SLACK = 256  # bytes after the last buffer that kernels may read (never write) beyond the end of a row
 EPOCH = 1 << 32  # counters advance by this from run to run: more than the rows of any lane
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +42,15 @@ class Loaded:
         return rows
 
 
-class Session:
+class Session(Block):
     """Not for several threads at once: a run holds a lock."""
 
     def __init__(
         self, module: Path, workload: Workload, memory: Memory, functions: Sequence[str], cpus: Sequence[int]
     ) -> None:
         threads.load_runtime()
-        self.workload, self.memory, self.cpus = workload, memory, tuple(cpus)
+        super().__init__(workload, memory)
+        self.cpus = tuple(cpus)
         self._run = tvm_ffi.load_module(str(module))["run"]
         self._functions = {name: number for number, name in enumerate(functions)}
         self.bytes = aligned(memory.nbytes + SLACK, np.uint8)
@@ -61,28 +59,13 @@ class Session:
         self._epoch = 0
         self._lock = threading.Lock()
 
-    def read_weights(self, path: Path) -> None:
-        """Copy the weights of a safetensors file, named by content, to their places, one at a time."""
-        with safe_open(str(path), framework="numpy") as weights:
-            self.place_weights((name, weights.get_tensor(name)) for name in weights.keys())  # noqa: SIM118
-
-    def place_weights(self, weights: Iterable[tuple[str, Array]]) -> None:
-        """Copy weights, by content, to their places. KeyError when one belongs to no buffer."""
-        places = {
-            buffer.content: self.memory.offsets[t][b]
-            for t, tenant in enumerate(self.workload.tenants)
-            for b, buffer in enumerate(tenant.buffers)
-            if buffer.kind == "weight"
-        }
-        for content, array in weights:
-            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            self.bytes[places[content] : places[content] + data.nbytes] = data
+    def _write(self, offset: int, data: Array) -> None:
+        self.bytes[offset : offset + data.nbytes] = data
 
     def port(self, tenant: int, port: Port) -> Array:
         """The memory of an input or output, as an array of its shape."""
         start = self.memory.offsets[tenant][port.buffer]
-        nbytes = int(np.prod(port.shape, dtype=np.int64)) * np.dtype(port.dtype).itemsize
-        return self.bytes[start : start + nbytes].view(port.dtype).reshape(port.shape)
+        return self.bytes[start : start + port_nbytes(port)].view(port.dtype).reshape(port.shape)
 
     def poison(self) -> None:
         """Make everything but weights and inputs NaN, so that a value nobody computed cannot pass for an old one."""

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from gacer_tune.executor.cuda.graph import Await, Launch, Record, script
-from gacer_tune.executor.cuda.session import SLACK
+from gacer_tune.executor.memory import SLACK, port_nbytes, weight_places
 from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.workload import Workload
 
@@ -31,18 +29,12 @@ def _lines(workload: Workload, plan: Plan) -> Iterator[str]:
     steps, offsets = script(plan), plan.memory.offsets
     yield f"memory {plan.memory.nbytes + SLACK}"
     yield f"streams {steps.streams}"
-    weights = {
-        buffer.content: offsets[t][b]
-        for t, tenant in enumerate(workload.tenants)
-        for b, buffer in enumerate(tenant.buffers)
-        if buffer.kind == "weight"
-    }
-    yield from (f"weight {offset} {content}" for content, offset in weights.items())
+    places = weight_places(workload, plan.memory)
+    yield from (f"weight {offset} {content}" for content, offset in places.items())
     for t, tenant in enumerate(workload.tenants):
         for kind, ports in (("input", tenant.inputs), ("output", tenant.outputs)):
             for port in ports:
-                nbytes = int(np.prod(port.shape, dtype=np.int64)) * np.dtype(port.dtype).itemsize
-                yield f"{kind} {offsets[t][port.buffer]} {nbytes} {t} {port.name}"
+                yield f"{kind} {offsets[t][port.buffer]} {port_nbytes(port)} {t} {port.name}"
     for operation in steps.operations:
         match operation:
             case Launch(stream, _, piece):

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import safe_open
+from typing import NamedTuple
 
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda.driver import Driver, capture
 from gacer_tune.executor.cuda.graph import Launch, Mark, Marks, script
+from gacer_tune.executor.memory import SLACK, Array, Block, port_nbytes
 from gacer_tune.ir.plan import Memory, Plan, Slice
 from gacer_tune.ir.workload import Port, Workload
 
-SLACK = 256  # bytes after the last buffer that kernels may read (never write) beyond the end of a row
 MOST_LANES = 32
 FLUSH_NBYTES = 128 << 20  # more than any second-level cache
 
-Array = NDArray[Any]
 Stamp = tuple[Slice, int, Mark, int]  # slice, lane, mark, timed event
 
 
@@ -44,7 +37,7 @@ class Span(NamedTuple):
     end_s: float
 
 
-class CudaSession:
+class CudaSession(Block):
     """Has the methods of the CPU's Session; `port` is memory of the host that `run` brings to the GPU and back.
 
     Not for several threads at once: a run holds a lock.
@@ -52,13 +45,14 @@ class CudaSession:
 
     def __init__(self, driver: Driver, workload: Workload, memory: Memory, lanes: int) -> None:
         require_streams(lanes)
-        self.driver, self.workload, self.memory = driver, workload, memory
+        super().__init__(workload, memory)
+        self.driver = driver
         self.base = driver.allocate(memory.nbytes + SLACK)
         self.streams = tuple(driver.stream() for _ in range(lanes))
         self.cpus = tuple(range(lanes))  # what lanes are on this device: numbers of streams
         self._ends = (driver.event(timed=True), driver.event(timed=True))
         self._ports = {
-            (t, port.buffer): driver.staging(_nbytes(port)).view(port.dtype).reshape(port.shape)
+            (t, port.buffer): driver.staging(port_nbytes(port)).view(port.dtype).reshape(port.shape)
             for t, tenant in enumerate(workload.tenants)
             for port in (*tenant.inputs, *tenant.outputs)
         }
@@ -69,23 +63,9 @@ class CudaSession:
         self._taken: set[tuple[int, int]] = set()  # inputs that need not be uploaded
         self._lock = threading.Lock()
 
-    def read_weights(self, path: Path) -> None:
-        """Bring the weights of a safetensors file, named by content, to their places, one at a time."""
-        with safe_open(str(path), framework="numpy") as weights:
-            self.place_weights((name, weights.get_tensor(name)) for name in weights.keys())  # noqa: SIM118
-
-    def place_weights(self, weights: Iterable[tuple[str, Array]]) -> None:
-        """Bring weights, by content, to their places. KeyError when one belongs to no buffer."""
-        places = {
-            buffer.content: self.memory.offsets[t][b]
-            for t, tenant in enumerate(self.workload.tenants)
-            for b, buffer in enumerate(tenant.buffers)
-            if buffer.kind == "weight"
-        }
-        for content, array in weights:
-            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            self.driver.upload(self.base + places[content], data, self.streams[0])
-            self.driver.synchronize(self.streams[0])
+    def _write(self, offset: int, data: Array) -> None:
+        self.driver.upload(self.base + offset, data, self.streams[0])
+        self.driver.synchronize(self.streams[0])
 
     def port(self, tenant: int, port: Port) -> Array:
         """An input or output on the host, as an array of its shape."""
@@ -134,7 +114,7 @@ class CudaSession:
 
     def take(self, tenant: int, port: Port, address: int) -> None:
         """Use an input that is on the device already, for the next run."""
-        self.driver.copy(self.address(tenant, port), address, _nbytes(port), self.streams[0])
+        self.driver.copy(self.address(tenant, port), address, port_nbytes(port), self.streams[0])
         self._taken.add((tenant, port.buffer))
 
     def run(self, loaded: LoadedGraph) -> None:
@@ -225,7 +205,3 @@ def require_streams(lanes: int) -> None:
     """Refuse numbers of lanes that no GPU profits from."""
     if not 1 <= lanes <= MOST_LANES:
         raise UserError(f"lanes: {lanes}, on a GPU 1 to {MOST_LANES}")
-
-
-def _nbytes(port: Port) -> int:
-    return int(np.prod(port.shape, dtype=np.int64)) * np.dtype(port.dtype).itemsize
