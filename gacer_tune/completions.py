@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.preparing import Prepared
+from gacer_tune.report.verdict import Choice, Gain
 from gacer_tune.search.device import Device
 from gacer_tune.search.front import MOST, chosen, front
 from gacer_tune.search.seeds import baselines
@@ -26,28 +27,7 @@ class Tracing(Protocol):
     def trace(self, schedule: Schedule) -> Trace: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Median seconds until a tenant (or, in the row `together`, all of them) is done; tuned_p95_s: 95th percentile."""
-
-    name: str
-    sequential_s: float
-    lane_per_tenant_s: float
-    tuned_s: float
-    breadth_first_s: float = 0.0
-    tuned_p95_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class FrontPoint:
-    """A schedule of the Pareto front under the name it has in the artifact, with the median completions."""
-
-    name: str
-    tenants_s: tuple[float, ...]
-    together_s: float
-
-
-def measure_rows(prepared: Prepared, device: Device, best: Schedule) -> tuple[Row, ...]:
+def measure_rows(prepared: Prepared, device: Device, best: Schedule) -> tuple[Gain, ...]:
     """Measure the baselines and the emitted schedule once more, tenant by tenant."""
     known = baselines(prepared.workload, prepared.profile, device.lanes)
     order = (known["sequential"], known["lane_per_tenant"], best, known["breadth_first"])
@@ -55,10 +35,10 @@ def measure_rows(prepared: Prepared, device: Device, best: Schedule) -> tuple[Ro
     tails = Timing.of_runs(timings[2].seconds, [(s,) for s in timings[2].seconds]).tails_s
     columns = [*map(_completions, timings), iter((*timings[2].tails_s, *tails))]
     names = [*(tenant.name for tenant in prepared.workload.tenants), "together"]
-    return tuple(Row(name, *times) for name, *times in zip(names, *columns, strict=True))
+    return tuple(Gain(name, *times) for name, *times in zip(names, *columns, strict=True))
 
 
-def measure_front(device: Device, trials: Sequence[Trial], best: Schedule) -> dict[Schedule, FrontPoint]:
+def measure_front(device: Device, trials: Sequence[Trial], best: Schedule) -> dict[Schedule, Choice]:
     """The points of the trials' front that hold when measured again beside `best`, called front0, front1, ...
 
     A front of single trials is a collection of lucky runs, so its points are measured afresh before they are shown.
@@ -69,11 +49,11 @@ def measure_front(device: Device, trials: Sequence[Trial], best: Schedule) -> di
         replace(trial, result=checked(device.measure(trial.schedule, ROW_RUNS)), origin="front") for trial in candidates
     ]
     again.append(Trial(best, _timing(device, best), "best", 0))
-    found: dict[Schedule, FrontPoint] = {}
+    found: dict[Schedule, Choice] = {}
     for trial in chosen(front(again), MOST + 1):
         assert isinstance(trial.result, Timing)
         name = "best" if trial.schedule == best else f"front{sum(p.name != 'best' for p in found.values())}"
-        found[trial.schedule] = FrontPoint(name, trial.result.tenants_s, trial.result.median_s)
+        found[trial.schedule] = Choice(name, trial.result.tenants_s, trial.result.median_s)
     return found
 
 

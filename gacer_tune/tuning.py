@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gacer_tune import checking
-from gacer_tune.completions import FrontPoint, Row, measure_front, measure_rows, typical_trace
+from gacer_tune.completions import measure_front, measure_rows, typical_trace
 from gacer_tune.devices.bench import SEED
 from gacer_tune.emitting import Emission, alone, emit
 from gacer_tune.errors import UserError
@@ -19,6 +19,7 @@ from gacer_tune.events import Event, Listen
 from gacer_tune.learning.starting import keep_learned, learned_before
 from gacer_tune.preparing import Prepared, limits_for, prepare, read_models
 from gacer_tune.remembering import offered, remember
+from gacer_tune.report.verdict import Choice, Figures, Gain
 from gacer_tune.search.acceptance import Outcome, accept, finalists
 from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES, baselines, objective_of
@@ -38,29 +39,12 @@ JOURNAL = "journal.jsonl"
 PAIRS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """baseline_s, best_s: medians over the interleaved pairs that decided; origin: which schedule was emitted;
-    stopped: why the search ended; interval_s: of best_s, 95 % confidence.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary(Figures):
+    """The figures of a run that has just ended, and the files that it wrote."""
 
     artifact: Path
-    baseline: str
-    baseline_s: float
-    best_s: float
-    speedup: float
-    p_value: float
-    accepted: bool
-    origin: str
-    trials: int
-    failed_trials: int
-    strategy: str
-    seconds_spent: float
     trials_per_minute: float
-    rows: tuple[Row, ...]
-    front: tuple[FrontPoint, ...]
-    stopped: str
-    interval_s: tuple[float, float]
     files: tuple[Path, ...]
 
 
@@ -116,7 +100,7 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         summary = summarize(settings, outcome, (rows, tuple(points.values())), found, time.monotonic() - began)
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}
         schedules |= alone(prepared, device.lanes) | {point.name: schedule for schedule, point in points.items()}
-        figures = {**_plain(asdict(summary)), "objective": settings.objective, "reason": outcome.reason}
+        figures = {**_plain(asdict(summary)), "reason": outcome.reason}
         traces = {name: typical_trace(device, schedules[name]) for name in ("best", outcome.baseline)}
         paths = tuple(tenant.path for tenant in settings.tenants)
         emission = Emission(schedules, figures, found.trials, traces, paths, settings.simulate)
@@ -251,7 +235,7 @@ def decide(device: AnyDevice, objective: Objective, found: Found) -> Outcome:
 def summarize(
     settings: Settings,
     outcome: Outcome,
-    completions: tuple[tuple[Row, ...], tuple[FrontPoint, ...]],
+    completions: tuple[tuple[Gain, ...], tuple[Choice, ...]],
     found: Found,
     seconds: float,
 ) -> Summary:
@@ -272,6 +256,7 @@ def summarize(
         failed_trials=sum(isinstance(trial.result, Failure) for trial in found.trials),
         strategy=settings.strategy,
         seconds_spent=seconds,
+        objective=settings.objective,
         trials_per_minute=60 * found.fresh / found.seconds if found.seconds else 0.0,
         rows=completions[0],
         front=completions[1],
