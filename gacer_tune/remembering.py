@@ -14,8 +14,9 @@ from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import normal
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Kernel, Tenant, Workload
-from gacer_tune.search.seeds import BASELINES
-from gacer_tune.search.trial import Timing, Trial
+from gacer_tune.search.acceptance import Outcome, finalists
+from gacer_tune.search.objective import Objective
+from gacer_tune.search.trial import Trial
 from gacer_tune.store.canonical import canonical_json
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.schedules import Record, Result, find, keep, key_of, records
@@ -23,7 +24,6 @@ from gacer_tune.targets import DEFAULT_PRECISION, device_document
 
 if TYPE_CHECKING:
     from gacer_tune.preparing import Prepared
-    from gacer_tune.search.acceptance import Outcome
     from gacer_tune.settings import Settings
 
 MOST_OFFERED = 4
@@ -143,7 +143,7 @@ def remember(settings: Settings, prepared: Prepared, outcome: Outcome, trials: S
         workload=prepared.workload,
         profile=prepared.profile,
         schedule=outcome.schedule,
-        trials=_runners_up(trials, outcome.schedule),
+        trials=_runners_up(prepared.workload, trials, outcome.schedule),
         objective=settings.objective,
         fingerprint=host_fingerprint(),
         result=Result(
@@ -159,10 +159,7 @@ def remember(settings: Settings, prepared: Prepared, outcome: Outcome, trials: S
         _log.warning("the schedule was not kept for later runs: %s", error)
 
 
-def _runners_up(trials: Sequence[Trial], best: Schedule) -> tuple[Trial, ...]:
+def _runners_up(workload: Workload, trials: Sequence[Trial], best: Schedule) -> tuple[Trial, ...]:
     """The fastest other schedules, each once, without the baselines, which every search measures anyway."""
-    found: dict[Schedule, tuple[float, Trial]] = {}
-    for trial in trials:
-        if isinstance(trial.result, Timing) and trial.origin not in BASELINES and trial.schedule != best:
-            found.setdefault(trial.schedule, (trial.result.median_s, trial))
-    return tuple(trial for _, trial in sorted(found.values(), key=lambda pair: pair[0])[:MOST_TRIALS])
+    fastest = finalists(trials, Objective(workload), MOST_TRIALS + 1)
+    return tuple(trial for trial in fastest if trial.schedule != best)[:MOST_TRIALS]
