@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scipy.stats import binom, wilcoxon
 
@@ -47,26 +46,6 @@ class Outcome:
     baseline: str
     reason: str
     interval_s: tuple[float, float] = (0.0, 0.0)
-
-    def to_json(self) -> dict[str, Any]:
-        fields = (
-            "origin",
-            "accepted",
-            "speedup",
-            "p_value",
-            "baseline_s",
-            "best_s",
-            "baseline",
-            "reason",
-            "interval_s",
-        )
-        return {"schedule": self.schedule.to_json(), **{name: getattr(self, name) for name in fields}}
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> Outcome:
-        """Inverse of to_json. Raises ValueError for a schedule of another format, TypeError for what is no outcome."""
-        low, high = data.get("interval_s", (0.0, 0.0))
-        return Outcome(**{**data, "schedule": Schedule.from_json(data["schedule"]), "interval_s": (low, high)})
 
 
 def finalists(trials: Sequence[Trial], objective: Objective, count: int = FINALISTS) -> list[Trial]:

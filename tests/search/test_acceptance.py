@@ -1,14 +1,12 @@
-import json
 import math
 import random
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pytest
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
-from gacer_tune.ir.workload import Workload, canonical
+from gacer_tune.ir.workload import Workload
 from gacer_tune.search.acceptance import FRESH_PASSES, FRESH_RUNS, Outcome, accept, finalists, interval, p_faster
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.objective import Objective
@@ -210,12 +208,6 @@ def test_finalists_are_the_best_that_are_no_baselines() -> None:
     ]
     assert [trial.number for trial in finalists(log, MAKESPAN, count=1)] == [1]
     assert [trial.number for trial in finalists(log, MAKESPAN, count=9)] == [1, 4, 2, 3]
-
-
-@pytest.mark.parametrize("bench", [Bench({FOUND[0]: 0.5}, noise=0.01), Bench({})])
-def test_an_outcome_survives_json(bench: Any) -> None:
-    outcome = judged(bench)
-    assert Outcome.from_json(json.loads(canonical(outcome.to_json()))) == outcome
 
 
 def test_the_interval_by_hand() -> None:
