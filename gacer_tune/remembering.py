@@ -147,7 +147,7 @@ def remember(settings: Settings, prepared: Prepared, outcome: Outcome, trials: S
         objective=settings.objective,
         fingerprint=host_fingerprint(),
         result=Result(
-            outcome.baseline, outcome.baseline_s, outcome.best_s if outcome.accepted else outcome.baseline_s,
+            outcome.baseline, outcome.baseline_s, outcome.written_s,
             outcome.p_value, outcome.accepted, len(trials),
         ),
         made_s=time.time(),

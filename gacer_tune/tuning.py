@@ -247,7 +247,7 @@ def summarize(
         artifact=settings.out,
         baseline=outcome.baseline,
         baseline_s=outcome.baseline_s,
-        best_s=outcome.best_s if outcome.accepted else outcome.baseline_s,
+        best_s=outcome.written_s,
         speedup=outcome.speedup if outcome.accepted else 1.0,
         p_value=outcome.p_value,
         accepted=outcome.accepted,

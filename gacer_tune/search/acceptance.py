@@ -47,6 +47,11 @@ class Outcome:
     reason: str
     interval_s: tuple[float, float] = (0.0, 0.0)
 
+    @property
+    def written_s(self) -> float:
+        """Of the schedule that is handed back."""
+        return self.best_s if self.accepted else self.baseline_s
+
 
 def finalists(trials: Sequence[Trial], objective: Objective, count: int = FINALISTS) -> list[Trial]:
     """The best trials that are no baselines, one for each schedule, best first."""
