@@ -37,5 +37,4 @@ def overhead(folder: Path) -> Overhead:
     for _ in range(RUNS):
         walls.append(bench.seconds(loaded))
         sums.append(float((loaded.times[:, 1] - loaded.times[:, 0]).sum()) / bench.hertz)
-    lanes = len(module.session.cpus)
-    return Overhead(statistics.median(walls), statistics.median(sums), bench.handover(lanes) if lanes > 1 else 0.0)
+    return Overhead(statistics.median(walls), statistics.median(sums), bench.handover())

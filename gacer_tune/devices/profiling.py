@@ -44,8 +44,10 @@ class _Timed:
 def profile(bench: Bench) -> Profile:
     """All that the timeline wants to know: variants alone and cut over all lanes, hand-over, launch, interference."""
     workload, lanes = bench.workload, len(bench.session.cpus)
-    most = max((len(k.variants) for tenant in workload.tenants for k in tenant.kernels), default=1)
-    plans = [[_timed(bench, with_variant(workload, count, v)) for v in range(most)] for count in sorted({1, lanes})]
+    plans = [
+        [_timed(bench, with_variant(workload, count, v)) for v in range(most_variants(workload))]
+        for count in sorted({1, lanes})
+    ]
     began = time.perf_counter()
     for done in range(MOST_ROUNDS):
         if done >= LEAST_ROUNDS and time.perf_counter() - began > ENOUGH_S:
@@ -53,16 +55,22 @@ def profile(bench: Bench) -> Profile:
         for timed in (timed for group in plans for timed in group):
             _run(bench, timed)
     alone, shared = _rows(workload, plans[0]), _rows(workload, plans[-1])
-    handover = bench.handover(lanes) if lanes > 1 else 0.0
-    return Profile(alone, shared, handover, bench.launch(), measure_interference(bench, alone))
+    return Profile(alone, shared, bench.handover(), bench.launch(), measure_interference(bench, alone))
+
+
+def most_variants(workload: Workload) -> int:
+    """Of any kernel."""
+    return max((len(k.variants) for tenant in workload.tenants for k in tenant.kernels), default=1)
+
+
+def nth_variants(workload: Workload, variant: int) -> tuple[tuple[int, ...], ...]:
+    """The given variant of every kernel, or its last one where it has fewer."""
+    return tuple(tuple(min(variant, len(k.variants) - 1) for k in tenant.kernels) for tenant in workload.tenants)
 
 
 def with_variant(workload: Workload, lanes: int, variant: int) -> Schedule:
-    """The sequential schedule with the given variant of every kernel, or its last one where it has fewer."""
-    rows = tuple(
-        tuple(min(variant, len(kernel.variants) - 1) for kernel in tenant.kernels) for tenant in workload.tenants
-    )
-    return replace(sequential(workload, lanes), variants=rows)
+    """The sequential schedule with these variants."""
+    return replace(sequential(workload, lanes), variants=nth_variants(workload, variant))
 
 
 def measure_interference(bench: Bench, alone: Rows) -> Interference:

@@ -21,7 +21,6 @@ from safetensors.numpy import save_file
 from gacer_tune.devices.bench import Bench
 from gacer_tune.devices.cuda.bench import CudaBench
 from gacer_tune.devices.cuda.bench import open_bench as open_cuda_bench
-from gacer_tune.devices.profiling import profile
 from gacer_tune.executor.session import Session
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.schedule import Schedule
@@ -56,8 +55,7 @@ def inject(fault: str) -> Failure | None:
 def answer(bench: Bench | CudaBench, request: dict[str, Any], faults: dict[str, str]) -> dict[str, Any]:
     """Carry out one request."""
     if request["do"] == "profile":
-        found = bench.profile() if isinstance(bench, CudaBench) else profile(bench)
-        return {"profile": found.to_json()}
+        return {"profile": bench.profile().to_json()}
     if request["do"] == "outputs":
         save_file(bench.outputs(), request["path"])
         return {"cycles_per_second": bench.hertz}

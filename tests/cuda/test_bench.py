@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gacer_tune.devices import worker
-from gacer_tune.devices.cuda import bench as cuda_bench
 from gacer_tune.devices.cuda.bench import CudaBench
+from gacer_tune.devices.profiling import most_variants, nth_variants
 from gacer_tune.executor.cuda import session as sessions
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import lane_per_tenant, sequential
@@ -111,6 +111,7 @@ def test_the_worker_opens_a_gpu_for_a_workload_for_one(tmp_path: Path, monkeypat
     assert len(measured["timing"]["seconds"]) == 2
 
 
-def test_every_variant_is_given_to_its_kernel() -> None:
-    schedule = cuda_bench.with_variant(PAIR, one_stream(PAIR, 1), 1)
-    assert schedule.variants == ((1, 1), (0,))
+def test_kernels_with_fewer_variants_take_their_last() -> None:
+    assert most_variants(PAIR) == 2
+    assert nth_variants(PAIR, 0) == ((0, 0), (0,))
+    assert nth_variants(PAIR, 1) == ((1, 1), (0,))
