@@ -24,6 +24,7 @@ from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
 from gacer_tune.executor.cuda.arrays import DeviceArray, address_of, on_gpu
 from gacer_tune.executor.cuda.session import CudaSession
+from gacer_tune.executor.memory import require_fit
 from gacer_tune.executor.session import Loaded, Session
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import place
@@ -198,6 +199,5 @@ def _same_names(what: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) 
 
 def _checked(where: str, array: Array, port: Port) -> Array:
     array = np.asarray(array)
-    if array.shape != port.shape or str(array.dtype) != port.dtype:
-        raise UserError(f"{where}: {array.dtype} {array.shape} given, {port.dtype} {port.shape} needed")
+    require_fit(where, array.shape, str(array.dtype), port)
     return array

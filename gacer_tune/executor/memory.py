@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
+from gacer_tune.errors import UserError
 from gacer_tune.ir.plan import Memory
 from gacer_tune.ir.workload import Port, Workload
 
@@ -49,6 +50,12 @@ def weight_places(workload: Workload, memory: Memory) -> dict[str, int]:
         for b, buffer in enumerate(tenant.buffers)
         if buffer.kind == "weight"
     }
+
+
+def require_fit(where: str, shape: tuple[int, ...], dtype: str, port: Port) -> None:
+    """Refuse an array for a port of another shape or type."""
+    if shape != port.shape or dtype != port.dtype:
+        raise UserError(f"{where}: {dtype} {shape} given, {port.dtype} {port.shape} needed")
 
 
 def port_nbytes(port: Port) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import tvm_ffi
 
 from gacer_tune.errors import UserError
+from gacer_tune.executor.memory import require_fit
 from gacer_tune.ir.workload import Port
 
 CUDA = 2  # the device type in DLPack
@@ -44,8 +45,7 @@ def address_of(where: str, given: Any, port: Port) -> int:
     """Address of an array on the GPU. UserError unless it has the port's shape and type, row-major without gaps."""
     array = tvm_ffi.from_dlpack(given)
     shape, dtype = tuple(map(int, array.shape)), str(array.dtype)
-    if shape != port.shape or dtype != port.dtype:
-        raise UserError(f"{where}: {dtype} {shape} given, {port.dtype} {port.shape} needed")
+    require_fit(where, shape, dtype, port)
     if not array.is_contiguous():
         raise UserError(f"{where}: an array with gaps or transposed axes on the GPU, a contiguous one is needed")
     return int(array.data_ptr())
