@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gacer_tune import inputs
+from gacer_tune.bench.originals import static_model
 from gacer_tune.ir.workload import Tenant, Workload
 from gacer_tune.targets import DEFAULT_PRECISION
 
@@ -55,36 +55,25 @@ def against_onnxruntime(
     if settings.target == "cuda":
         allowed = TOLERANCES[settings.precision or DEFAULT_PRECISION]
     for number, (tenant, asked) in enumerate(zip(workload.tenants, settings.tenants, strict=True)):
-        for name, expected in _onnxruntime(tenant, asked, seed).items():
-            error = relative_error(ours[f"{number}/{name}"], expected)
+        expected = run_onnxruntime(_original(asked, tenant), tenant, inputs.sample(tenant, seed))
+        for name, array in expected.items():
+            error = relative_error(ours[f"{number}/{name}"], array)
             found.append(Difference(tenant.name, name, error, allowed))
     return found
 
 
-def _onnxruntime(tenant: Tenant, asked: TenantSettings, seed: int) -> dict[str, Any]:
-    """Outputs of the original model, its shapes fixed as the tenant's are."""
+def run_onnxruntime(model: str | bytes, tenant: Tenant, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Outputs of the tenant by name; the model is a path or its content. Raises what ONNX Runtime raises."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(_resized(asked, tenant), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [port.name for port in tenant.outputs]
-    return dict(zip(names, session.run(names, inputs.sample(tenant, seed)), strict=True))
+    return dict(zip(names, session.run(names, dict(values)), strict=True))
 
 
-def _resized(asked: TenantSettings, tenant: Tenant) -> str | bytes:
+def _original(asked: TenantSettings, tenant: Tenant) -> str | bytes:
     """The file itself, or the model with the input shapes that the tenant was given."""
-    if not asked.shapes and asked.batch is None:
-        return str(asked.path)
-    from gacer_tune.frontend.safety import read_model
-
-    model = read_model(Path(asked.path))
-    shapes = {port.name: port.shape for port in tenant.inputs}
-    for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, shapes.get(value.name, ()), strict=False):
-            dim.dim_value = size
-    del model.graph.value_info[:]
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    return bytes(model.SerializeToString())
+    resized = asked.shapes or asked.batch is not None
+    return static_model(asked.path, tenant)[0] if resized else str(asked.path)

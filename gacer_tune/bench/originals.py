@@ -1,4 +1,4 @@
-"""The models that an artifact was made from, as its peers get them."""
+"""The models that an artifact was made from, as other runtimes get them."""
 
 from __future__ import annotations
 

@@ -118,11 +118,12 @@ def tenants_done(module: Module) -> dict[str, float]:
 def _compare(
     options: Options, module: Module, arrays: tuple[Arrays, Mapping[str, Any]], told: tuple[Output, dict[str, Any]]
 ) -> None:
-    from gacer_tune.cli.compare import differences, model_paths
+    from gacer_tune.bench import originals
+    from gacer_tune.cli.compare import differences
 
     output, document = told
     recorded = module.artifact.manifest.get("tenants", [])
-    found = differences(module, *arrays, model_paths(options.models or [], module.tenants, recorded))
+    found = differences(module, *arrays, originals.paths(options.models or [], module.tenants, recorded))
     made = table("against ONNX Runtime", "largest error", "")
     for row in found:
         verdict = "ok" if row.tolerable else "differs"

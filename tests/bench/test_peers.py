@@ -135,7 +135,7 @@ def test_another_model_is_refused(module: Module, task: Task, tmp_path: Path) ->
 
 
 def test_where_the_models_are(tmp_path: Path) -> None:
-    there = tmp_path / "det.onnx"
+    there = tmp_path / "det=1.onnx"
     there.touch()
     tenants = ["det#1", "det#2"]
     assert paths([f"det={there}"], tenants, []) == {"det#1": there, "det#2": there}

@@ -10,7 +10,6 @@ import onnx
 import pytest
 
 from gacer_tune.cli.arrays import checksum, read_arrays, write_arrays
-from gacer_tune.cli.compare import model_paths
 from gacer_tune.errors import UserError
 from gacer_tune.inputs import sample
 from tests.cli.support import Cli, FakeModule
@@ -162,26 +161,11 @@ def test_another_model_is_refused(cli: Cli, artifact: Path, module: FakeModule, 
 
 
 def test_without_the_peer_its_extra_is_named(
-    cli: Cli, artifact: Path, module: FakeModule, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, artifact: Path, module: FakeModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("gacer_tune.cli.compare.find_spec", lambda _: None)
-    said = cli("run", artifact, "--compare", "onnxruntime", "--models", "det=a.onnx", "--models", "seg=b.onnx")
+    det, seg = _models(tmp_path)
+    said = cli("run", artifact, "--compare", "onnxruntime", "--models", f"det={det}", "--models", f"seg={seg}")
     assert said.code == 2
     assert said.err == "error: --compare onnxruntime: it is not installed: pip install 'gacer-tune[peers]'\n"
     assert module.ran
-
-
-def test_where_the_original_models_are() -> None:
-    tenants = ["det#1", "det#2", "seg"]
-    recorded = [{"name": "seg", "path": "kept.onnx"}, {"name": "det#1", "model": "digest"}]
-    assert model_paths(["det=a=b.onnx"], tenants, recorded) == {
-        "det#1": Path("a=b.onnx"), "det#2": Path("a=b.onnx"), "seg": Path("kept.onnx")
-    }  # fmt: skip
-    for given, message in (
-        (["det#1=x"], "--compare: give the original model of det#2, --models TENANT=MODEL.onnx"),
-        (["dat=x"], "--models dat=x: no tenant 'dat', the tenants are: det#1, det#2, seg"),
-        (["det"], "--models det: allowed: TENANT=MODEL.onnx"),
-    ):
-        with pytest.raises(UserError) as refused:
-            model_paths(given, tenants, recorded)
-        assert str(refused.value) == message
