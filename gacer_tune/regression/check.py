@@ -13,7 +13,8 @@ from gacer_tune.errors import UserError
 from gacer_tune.regression.change import Area, Change
 from gacer_tune.regression.decisions import decisions
 from gacer_tune.regression.surroundings import obstacles, surroundings
-from gacer_tune.regression.times import THRESHOLD, Row, objective_name, rows
+from gacer_tune.regression.times import THRESHOLD, Row, rows
+from gacer_tune.report.verdict import objective_name
 from gacer_tune.search.seeds import objective_of
 from gacer_tune.store.fingerprint import host_fingerprint
 

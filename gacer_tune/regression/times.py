@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from gacer_tune.errors import UserError
 from gacer_tune.search.acceptance import MIN_PAIRS, SIGNIFICANCE, p_faster
 from gacer_tune.search.device import Pairs
-from gacer_tune.search.objective import Objective, ObjectiveName
+from gacer_tune.search.objective import Objective
 
 THRESHOLD = 0.05
 TOGETHER = "together"
@@ -75,15 +75,6 @@ def rows(
         values = tuple((_value(one, objective), _value(other, objective)) for one, other in pairs)
         found.append(_row(f"objective: {objective.name}", values, threshold, True))
     return tuple(found)
-
-
-def objective_name(text: str) -> ObjectiveName:
-    """Raises UserError for a name that this version does not know."""
-    names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
-    for name in names:
-        if text == name:
-            return name
-    raise UserError(f"manifest.json: objective {text!r}, allowed: {', '.join(names)}")
 
 
 def _value(run: Run, objective: Objective) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.errors import UserError
@@ -15,8 +15,8 @@ from gacer_tune.report.charts import Curve, Point
 from gacer_tune.report.predicted import Predictions, predictions
 from gacer_tune.report.track import Track, simulated
 from gacer_tune.report.units import nbytes_text
-from gacer_tune.report.verdict import Figures, words
-from gacer_tune.search.objective import Objective, ObjectiveName
+from gacer_tune.report.verdict import Figures, objective_name, words
+from gacer_tune.search.objective import Objective
 from gacer_tune.search.seeds import BASELINES, alone_s, objective_of
 from gacer_tune.search.trial import Failure, Timing, Trial
 
@@ -75,7 +75,7 @@ def collect(artifact: Artifact, trials: Sequence[Trial]) -> Report:
         if name not in artifact.schedules:
             raise UserError(f"schedule.json: no schedule {name!r}, it has {', '.join(artifact.schedules)}")
     workload, lanes = artifact.workload, artifact.schedules["best"].lanes
-    objective = objective_of(_objective(figures.objective), workload, artifact.profile, lanes)
+    objective = objective_of(objective_name(figures.objective), workload, artifact.profile, lanes)
     measured = [(float(t.number), objective.of(t.result)) for t in trials if isinstance(t.result, Timing)]
     return Report(
         figures=figures,
@@ -90,14 +90,6 @@ def collect(artifact: Artifact, trials: Sequence[Trial]) -> Report:
         slow_downs=_slow_downs(figures, alone_s(workload, artifact.profile, lanes)),
         environment=tuple(_environment(artifact.manifest)),
     )
-
-
-def _objective(name: str) -> ObjectiveName:
-    names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
-    for known in names:
-        if name == known:
-            return known
-    raise UserError(f"manifest.json: objective {name!r}, allowed: {', '.join(names)}")
 
 
 def _track(title: str, artifact: Artifact, name: str) -> Track:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from gacer_tune.errors import UserError
+from gacer_tune.search.objective import ObjectiveName
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,15 @@ class Figures:
         except (KeyError, TypeError, ValueError) as error:
             cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise UserError(f"manifest.json: no figures of a tuning run: {cause}") from error
+
+
+def objective_name(text: str) -> ObjectiveName:
+    """Raises UserError for a name that this version does not know."""
+    names: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
+    for name in names:
+        if text == name:
+            return name
+    raise UserError(f"manifest.json: objective {text!r}, allowed: {', '.join(names)}")
 
 
 def verdict(figures: Any) -> str:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Workload
-from gacer_tune.regression.times import Row, Run, objective_name, require_pairs, rows
+from gacer_tune.regression.times import Row, Run, require_pairs, rows
+from gacer_tune.report.verdict import objective_name
 from gacer_tune.search.objective import Objective
 from tests.regression.support import MIX, pairs
 from tests.support.workloads import quick
