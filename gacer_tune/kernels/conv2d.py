@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine, Target
+from gacer_tune.kernels.planes import Order
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 from gacer_tune.kernels.window import Pair, Window
@@ -78,7 +78,7 @@ class ConvTile:
     rows: int
     width: int
     channels: int
-    order: Literal["ohw", "hwo"]
+    order: Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +137,14 @@ def register_tiles(spec: Conv2d, machine: Machine, most: int = 3) -> list[Pair]:
 
 def candidates(spec: Conv2d, machine: Machine) -> list[ConvTile]:
     """Variants worth measuring, most promising first."""
-    found: list[ConvTile] = []
     pairs = register_tiles(spec, machine)
-    for (vectors, columns), wanted in [*product(pairs, (FEW,)), (pairs[0], MANY)]:
-        for order in ("ohw", "hwo"):
-            tile = _blocked(spec, machine, (vectors, columns), order, wanted)
-            if tile not in found:
-                found.append(tile)
-    return found
+    wishes = [*product(pairs, (FEW,)), (pairs[0], MANY)]
+    orders: tuple[Order, ...] = ("ohw", "hwo")
+    found = [_blocked(spec, machine, pair, order, wanted) for pair, wanted in wishes for order in orders]
+    return list(dict.fromkeys(found))
 
 
-def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Literal["ohw", "hwo"], wanted: int) -> ConvTile:
+def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Order, wanted: int) -> ConvTile:
     """Choose blocks that give about `wanted` items, along channels first for "ohw", along pixels first for "hwo"."""
     vectors, columns = pair
     images, height, width, _ = spec.out.shape

@@ -6,12 +6,12 @@ in the order (window row, window column), so every variant gives the same bits. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gacer_tune.kernels.blocks import FEW, MANY
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.planes import Order, PlaneTile, blocked, plane_items
-from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 from gacer_tune.kernels.window import Pair, Window
 
@@ -26,7 +26,7 @@ class Depthwise:
     stride: Pair = (1, 1)
     pad: Pair = (0, 0)
     dilation: Pair = (1, 1)
-    program: Program = field(default=Program())
+    program: Program = NOTHING
 
     @property
     def window(self) -> Window:

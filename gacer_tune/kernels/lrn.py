@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine, Target
-from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 
@@ -23,7 +23,7 @@ class Lrn:
     alpha: float = 1e-4
     beta: float = 0.75
     bias: float = 1.0
-    program: Program = field(default=Program())
+    program: Program = NOTHING
 
     @property
     def pixels(self) -> int:

@@ -6,13 +6,13 @@ memory, else along the row. Window positions outside the image never count for m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from gacer_tune.kernels.blocks import FEW, MANY
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.planes import PlaneTile, blocked, plane_items
-from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.kernels.window import Pair, Window
 
@@ -32,7 +32,7 @@ class Pool:
     pad: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilation: Pair = (1, 1)
     count_include_pad: bool = False
-    program: Program = field(default=Program())
+    program: Program = NOTHING
 
     @property
     def window(self) -> Window:

@@ -6,14 +6,14 @@ floating point, and a half is a half in every rounding mode.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
 from gacer_tune.kernels.blocks import FEW, MANY
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.planes import PlaneTile, blocked, plane_items
-from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor
 
 Mode = Literal["nearest", "linear"]
@@ -34,7 +34,7 @@ class Resize:
     coordinates: Coordinates = "half_pixel"
     rounding: Rounding = "round_prefer_floor"
     scales: tuple[float, float] | None = None
-    program: Program = field(default=Program())
+    program: Program = NOTHING
 
     @property
     def flops(self) -> int:

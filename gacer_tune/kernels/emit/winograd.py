@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from gacer_tune.kernels.emit.blocks import part
 from gacer_tune.kernels.emit.function import loop
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import ceildiv
@@ -27,8 +27,7 @@ def over_tiles(
 
     def item(number: Expr) -> None:
         block, row = number % blocks, number // blocks
-        count = tile.vectors if vectors % tile.vectors == 0 else tirx.min(tile.vectors, vectors - block * tile.vectors)
-        with loop(columns) as column, loop(count) as v:
+        with loop(columns) as column, loop(part(vectors, tile.vectors, block, blocks)) as v:
             body((row // rows, row % rows, column, (block * tile.vectors + v) * machine.vector))
 
     return item

@@ -7,6 +7,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from gacer_tune.kernels.emit.blocks import splat
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.winograd import Place, over_tiles, transform
 from gacer_tune.kernels.machine import Machine
@@ -38,10 +39,9 @@ def emit(spec: WinogradInput, tile: TransformTile, machine: Machine, name: str) 
                     read(y, x)
 
         def clipped() -> None:
-            zero = T.broadcast(tirx.const(0.0, "float32"), width)
             with loop(size) as y, loop(size) as x:
                 inside = tirx.all(top + y >= 0, top + y < height, left + x >= 0, left + x < breadth)
-                when(inside, lambda: read(y, x), lambda: T.buffer_store(patch, zero, [at(y, x)]))
+                when(inside, lambda: read(y, x), lambda: T.buffer_store(patch, splat(0.0, width), [at(y, x)]))
 
         inside = tirx.all(top >= 0, top + size <= height, left >= 0, left + size <= breadth)
         when(inside, whole, clipped)
