@@ -38,12 +38,22 @@ def window(graph: Graph, node: Node, spatial: Sequence[int]) -> tuple[list[int],
     return kernel, strides, dilations, pads
 
 
+def channels_behind(rank: int) -> tuple[int, ...]:
+    """Memory order of images (n, c, h, w) and sequences (n, c, w) with the channels last."""
+    return (0, *range(2, rank), 1)
+
+
 def image(view: View) -> View:
     """(n, c, w) -> (n, c, 1, w); images stay."""
     if len(view.shape) == 4:
         return view
     n, c, w = view.shape
     return view.as_strided((n, c, 1, w), (view.strides[0], view.strides[1], 0, view.strides[2]))
+
+
+def images(views: Sequence[View]) -> list[View]:
+    """Images or sequences as kernels see them: (n, h, w, c)."""
+    return [image(view).permute(CHANNELS_LAST) for view in views]
 
 
 def pair(values: Sequence[int], filling: int) -> tuple[int, int]:
@@ -61,12 +71,10 @@ def conv(low: Lowering, group: Group) -> None:
     groups = int(node.attributes.get("group", 1))
     depthwise = groups > 1 and groups == shape[1] == weight.shape[0]
     source = channels_last(low, node.name, image(low.view(node.inputs[0])), depthwise)
-    name = graph.nodes[group.last].outputs[0]
-    order = CHANNELS_LAST if len(shape) == 4 else (0, 2, 1)
     bias = low.weight(f"{node.name}.bias", graph.constant(node, 2)) if node.given(2) else None
     epilogue = low.epilogue(group, along_channels(bias, len(shape)))
-    out = image(low.output(name, order))
-    views = [view.permute(CHANNELS_LAST) for view in (source, out, *map(image, epilogue.operands))]
+    out = low.output(graph.nodes[group.last].outputs[0], channels_behind(len(shape)))
+    views = images((source, out, *epilogue.operands))
     settings = (pair(kernel, 1), pair(strides, 1), pair(pads[: len(pads) // 2], 0), pair(dilations, 1))
     if depthwise:
         packed = low.weight(f"{node.name}.weight", pack.depthwise_weight(weight, low.machine))

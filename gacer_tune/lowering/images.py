@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast, get_args
 
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.channel_norm import ChannelNorm
@@ -12,21 +13,8 @@ from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.context import CHANNELS_LAST, Lowering
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Node
+from gacer_tune.lowering.heavy import channels_behind
 from gacer_tune.lowering.view import View
-
-MODES: dict[str, Mode] = {"nearest": "nearest", "linear": "linear"}
-COORDINATES: dict[str, Coordinates] = {
-    "asymmetric": "asymmetric",
-    "half_pixel": "half_pixel",
-    "pytorch_half_pixel": "pytorch_half_pixel",
-    "align_corners": "align_corners",
-}
-ROUNDINGS: dict[str, Rounding] = {
-    "floor": "floor",
-    "ceil": "ceil",
-    "round_prefer_floor": "round_prefer_floor",
-    "round_prefer_ceil": "round_prefer_ceil",
-}
 
 
 def lrn(low: Lowering, group: Group) -> None:
@@ -47,7 +35,7 @@ def _pair(low: Lowering, node: Node) -> tuple[View, View, list[View]]:
     """Input, output and both with the channels last."""
     source = low.view(node.inputs[0])
     rank = len(source.shape)
-    order = (0, *range(2, rank), 1)
+    order = channels_behind(rank)
     if rank == 4 and source.strides[1] != 1 and source.shape[1] > 1:
         source = low.materialize(node.name, source, CHANNELS_LAST)
     out = low.output(node.outputs[0], order)
@@ -65,22 +53,16 @@ def resize(low: Lowering, group: Group) -> None:
     mode = str(node.attributes.get("mode", "nearest"))
     coordinates = "asymmetric" if old else str(node.attributes.get("coordinate_transformation_mode", "half_pixel"))
     rounding = "floor" if old else str(node.attributes.get("nearest_mode", "round_prefer_floor"))
-    for what, value, allowed in (
-        ("mode", mode, MODES),
-        ("coordinates", coordinates, COORDINATES),
-        ("rounding", rounding, ROUNDINGS),
+    for what, value, kind in (
+        ("mode", mode, Mode),
+        ("coordinates", coordinates, Coordinates),
+        ("rounding", rounding, Rounding),
     ):
-        if value not in allowed:
-            raise UserError(f"{node.name}: {node.op} with {what} {value}, allowed are {', '.join(allowed)}")
+        if value not in get_args(kind):
+            raise UserError(f"{node.name}: {node.op} with {what} {value}, allowed are {', '.join(get_args(kind))}")
     source, out, views = _pair(low, node)
-    spec = Resize(
-        views[0].tensor,
-        views[1].tensor,
-        MODES[mode],
-        COORDINATES[coordinates],
-        ROUNDINGS[rounding],
-        _scales(low, node, before, after),
-    )
+    how = cast("Mode", mode), cast("Coordinates", coordinates), cast("Rounding", rounding)
+    spec = Resize(views[0].tensor, views[1].tensor, *how, _scales(low, node, before, after))
     low.emit(node.name, "resize", [low.kernel(spec, [source], out)])
 
 

@@ -6,17 +6,11 @@ from typing import Literal
 
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.pool import Pool
-from gacer_tune.lowering.context import CHANNELS_LAST, Lowering
+from gacer_tune.lowering.context import Lowering
 from gacer_tune.lowering.fusion import Group
-from gacer_tune.lowering.heavy import image, pair, window
-from gacer_tune.lowering.view import View
+from gacer_tune.lowering.heavy import channels_behind, images, pair, window
 
 Kind = Literal["max", "avg"]
-
-
-def order_of(view: View) -> tuple[int, ...]:
-    """Memory order for the output of an image operator: channels last for images, (n, l, c) for sequences."""
-    return CHANNELS_LAST if len(view.shape) == 4 else (0, 2, 1)
 
 
 def pool(low: Lowering, group: Group) -> None:
@@ -28,8 +22,8 @@ def pool(low: Lowering, group: Group) -> None:
     if len(node.outputs) > 1 and node.outputs[1]:
         raise UserError(f"{node.name}: {node.op} with indices is not supported")
     kernel, strides, dilations, pads = window(graph, node, source.shape[2:])
-    out = low.output(node.outputs[0], order_of(source))
-    views = [image(view).permute(CHANNELS_LAST) for view in (source, out)]
+    out = low.output(node.outputs[0], channels_behind(len(source.shape)))
+    views = images((source, out))
     begins, ends = pair(pads[: len(pads) // 2], 0), pair(pads[len(pads) // 2 :], 0)
     kind: Kind = "max" if node.op == "MaxPool" else "avg"
     spec = Pool(
@@ -49,10 +43,11 @@ def global_pool(low: Lowering, group: Group) -> None:
     """GlobalMaxPool."""
     node = low.graph.nodes[group.first]
     source = low.view(node.inputs[0])
-    out = low.output(node.outputs[0], order_of(source))
-    views = [image(view).permute(CHANNELS_LAST) for view in (source, out)]
+    out = low.output(node.outputs[0], channels_behind(len(source.shape)))
+    views = images((source, out))
     size = (views[0].shape[1], views[0].shape[2])
-    low.emit(node.name, "pool", [low.kernel(Pool(views[0].tensor, views[1].tensor, "max", size), [views[0]], views[1])])
+    spec = Pool(views[0].tensor, views[1].tensor, "max", size)
+    low.emit(node.name, "pool", [low.kernel(spec, [views[0]], views[1])])
 
 
 RULES = {
