@@ -14,6 +14,15 @@ LEGAL = sequential(TWO, 2)
 CLUSTER = LEGAL.clusters[0]
 
 
+def refusal(workload: Workload, schedule: Schedule) -> str:
+    """Why it is illegal; nothing where it is legal."""
+    try:
+        verify(workload, schedule)
+    except IllegalScheduleError as error:
+        return str(error)
+    return ""
+
+
 def with_cluster(**changes: Any) -> dict[str, Any]:
     return {"clusters": (replace(CLUSTER, **changes),)}
 
@@ -48,9 +57,7 @@ def with_cluster(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_what_is_illegal_is_named(change: dict[str, Any], text: str) -> None:
-    with pytest.raises(IllegalScheduleError) as caught:
-        verify(TWO, replace(LEGAL, **change))
-    assert str(caught.value) == text
+    assert refusal(TWO, replace(LEGAL, **change)) == text
 
 
 def test_the_limits_themselves_are_legal() -> None:
@@ -62,7 +69,7 @@ def test_the_limits_themselves_are_legal() -> None:
         first=((99, 0), (7,)),
         variants=((1, 1), (0,)),
     )
-    verify(TWO, edge)
+    assert refusal(TWO, edge) == ""
 
 
 @quick
@@ -70,4 +77,4 @@ def test_the_limits_themselves_are_legal() -> None:
 def test_the_baselines_are_legal(workload: Workload) -> None:
     for lanes in (1, 2, 5):
         for make in (sequential, lane_per_tenant, breadth_first):
-            verify(workload, make(workload, lanes))
+            assert refusal(workload, make(workload, lanes)) == ""
