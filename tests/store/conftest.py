@@ -6,11 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
+from gacer_tune.store.cache import Cache
+
 Start = Callable[..., "subprocess.Popen[str]"]
 Room = Callable[[int], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -27,11 +27,6 @@ for number in range(int(sys.argv[4])):
 """
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
-
-
 def age(path: Path, seconds: float) -> None:
     then_s = time.time() - seconds
     os.utime(path, (then_s, then_s))

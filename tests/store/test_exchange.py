@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,16 +16,23 @@ from gacer_tune.errors import UserError
 from gacer_tune.store import exchange
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.exchange import MANIFEST, export, read, take
-from gacer_tune.store.schedules import Record, find, keep, put, records
+from gacer_tune.store.schedules import find, keep, put, records
+from tests.store.archives import (
+    encrypted,
+    facts_of,
+    listed_otherwise,
+    lzma_packed,
+    named,
+    packed,
+    twice,
+    whole,
+    without_manifest,
+    written,
+)
 from tests.support.records import HERE, NOW_S, made
 from tests.support.workloads import quick
 
 THERE = replace(HERE, cores=64)
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def test_the_file_holds_data_and_no_code(file: Path) -> None:
         for name, facts in manifest["files"].items():
             data = archive.read(name)
             assert json.loads(data)["kind"] == "gacer-tune schedule"
-            assert facts == {"nbytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            assert facts == facts_of(data)
     assert sorted(names) == sorted([MANIFEST, *manifest["files"]])
 
 
@@ -92,21 +96,6 @@ def test_a_record_from_the_future_is_not_valid(cache: Cache, tmp_path: Path) -> 
     export([made(made_s=NOW_S + 10 * 86400)], tmp_path / "one.zip")
     assert arrive(cache, tmp_path / "one.zip") == [("invalid", "made in the future")]
     assert held(cache) == set()
-
-
-def packed(path: Path, members: dict[str, bytes], listed: dict[str, Any] | None = None, **manifest: Any) -> Path:
-    """A zip with a manifest that vouches for the members, unless `listed` says something else."""
-    facts = {name: {"nbytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in members.items()}
-    document = {"kind": exchange.KIND, "format": 1, "files": facts if listed is None else listed, **manifest}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MANIFEST, json.dumps(document))
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
-
-
-def named(record: Record) -> str:
-    return f"schedules/{record.key}.json"
 
 
 def test_each_record_is_judged_by_itself(cache: Cache, tmp_path: Path) -> None:
@@ -146,53 +135,6 @@ def test_other_names_are_refused(cache: Cache, tmp_path: Path, name: str) -> Non
         take(cache, file)
     assert held(cache) == set(), "nothing of a file that is refused enters"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.zip"]
-
-
-def listed_otherwise(**facts: Any) -> Callable[[Path], Path]:
-    def write(path: Path) -> Path:
-        record = made()
-        right = {"nbytes": len(record.to_bytes()), "sha256": hashlib.sha256(record.to_bytes()).hexdigest()}
-        return packed(path, {named(record): record.to_bytes()}, {named(record): {**right, **facts}})
-
-    return write
-
-
-def twice(path: Path) -> Path:
-    packed(path, {named(made()): made().to_bytes()})
-    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(named(made()), b"another one")
-    return path
-
-
-def encrypted(path: Path) -> Path:
-    """The flag alone, in both headers."""
-    data = bytearray(packed(path, {named(made()): made().to_bytes()}).read_bytes())
-    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        at = -1
-        while (at := data.find(mark, at + 1)) >= 0:
-            data[at + offset] |= 1
-    path.write_bytes(bytes(data))
-    return path
-
-
-def lzma_packed(path: Path) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        archive.writestr(MANIFEST, "{}")
-    return path
-
-
-def without_manifest(path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(named(made()), made().to_bytes())
-    return path
-
-
-def written(data: bytes) -> Callable[[Path], Path]:
-    def write(path: Path) -> Path:
-        path.write_bytes(data)
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize(
@@ -264,18 +206,6 @@ def test_links_and_folders_are_no_files(tmp_path: Path, file: Path) -> None:
         read(tmp_path / "folder")
     (tmp_path / "link.zip").symlink_to(file)
     assert len(read(tmp_path / "link.zip")) == 2, "the user may name a link; members are never followed"
-
-
-def whole() -> bytes:
-    content = io.BytesIO()
-    path = Path("unused.zip")
-    record = made()
-    facts = {named(record): {"nbytes": len(record.to_bytes()), "sha256": hashlib.sha256(record.to_bytes()).hexdigest()}}
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MANIFEST, json.dumps({"kind": exchange.KIND, "format": 1, "files": facts}))
-        archive.writestr(named(record), record.to_bytes())
-    assert not path.exists()
-    return content.getvalue()
 
 
 WHOLE = whole()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +17,6 @@ from gacer_tune.store.cache import Cache
 from gacer_tune.store.schedules import MOST_LANES, SUFFIX, find, keep, key_of, parse, put, records
 from tests.support.records import HERE, NOW_S, PAIR, RESULT, made
 from tests.support.workloads import quick, scheduled
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
 
 
 def test_what_is_written_is_read_back(cache: Cache) -> None:
