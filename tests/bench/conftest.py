@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 import models
-from gacer_tune.cli import main
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.emitting import Emission, alone, emit
 from gacer_tune.ir.workload import Workload
 from gacer_tune.preparing import Prepared
 from gacer_tune.search.seeds import baselines
-from tests.cli.support import Cli, Said, figures
+from tests.cli.support import Cli, calling, figures
 from tests.support.compiled import build, kernel_cache, silent
 
 LANES = 2
@@ -48,9 +47,4 @@ def _flat(workload: Workload) -> Profile:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: object) -> Said:
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return call
+    return calling(capsys)

@@ -12,24 +12,18 @@ from typing import Any
 import pytest
 
 from gacer_tune.artifact import read_artifact, schedule_document
-from gacer_tune.cli import main
 from gacer_tune.ir.schedule import breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, Timing, Trial
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.publish import publish
-from tests.cli.support import Cli, Fake, FakeModule, Said, figures
+from tests.cli.support import Cli, Fake, FakeModule, calling, figures
 from tests.support.workloads import chain, random_profile
 
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: object) -> Said:
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return call
+    return calling(capsys)
 
 
 @pytest.fixture

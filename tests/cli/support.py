@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gacer_tune.artifact import Artifact
+from gacer_tune.cli import main
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.workload import Workload
@@ -32,6 +34,17 @@ class Said:
 
 Cli = Callable[..., Said]
 Fake = Callable[..., None]
+
+
+def calling(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line, run in this process."""
+
+    def call(*arguments: object) -> Said:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return call
 
 
 def figures(**changes: Any) -> dict[str, Any]:
