@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gacer_tune.report.units import plain
+
 # workload: what is run; device: where; toolchain: what compiled it; schedule: the decisions
 Area = Literal["workload", "device", "toolchain", "schedule"]
 
@@ -51,16 +53,6 @@ def changed(area: Area, tenant: str, pairs: Mapping[str, tuple[Any, Any]]) -> It
     for what, (before, after) in pairs.items():
         if before != after:
             yield Change(area, what, tenant, plain(before), plain(after))
-
-
-def plain(value: Any) -> str:
-    """Lists with commas, pairs with a space, nothing as `none`: [["L2", 1024]], {"L2": 1024} -> `L2 1024`."""
-    if isinstance(value, Mapping):
-        return plain(list(value.items()))
-    if isinstance(value, (list, tuple)):
-        parts = [" ".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item) for item in value]
-        return ", ".join(parts) or "none"
-    return "none" if value in (None, "") else str(value)
 
 
 def shortened(parts: Sequence[str], most: int = 3) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 
 from gacer_tune.artifact import Artifact
 from gacer_tune.ir.workload import Port, Tenant
-from gacer_tune.regression.change import Change, changed, plain
+from gacer_tune.regression.change import Change, changed
 from gacer_tune.regression.decisions import same_ops
+from gacer_tune.report.units import plain
+from gacer_tune.report.verdict import words
 
 # Fields of a fingerprint that measured times depend on; the others may differ from one day to the next.
 DEVICE = ("machine", "cpu", "cpu_id", "flags", "cores", "caches", "gpu")
@@ -49,7 +51,7 @@ def _other_device(artifact: Artifact, whose: str, here: Mapping[str, Any]) -> It
         yield f"{whose} was found on a simulated {plain(simulated)}: there is nothing in it to run"
         return
     if names := [name for name in DEVICE if there.get(name) != here.get(name)]:
-        differences = (f"{_word(name)} {_brief(there.get(name))}, here {_brief(here.get(name))}" for name in names)
+        differences = (f"{words(name)} {_brief(there.get(name))}, here {_brief(here.get(name))}" for name in names)
         yield f"{whose} was tuned for another machine: {'; '.join(differences)}"
 
 
@@ -84,7 +86,7 @@ def _device(before: Artifact, after: Artifact) -> Iterator[Change]:
     was, now = _fingerprint(before), _fingerprint(after)
     for name in DEVICE:
         if was.get(name) != now.get(name):
-            yield Change("device", _word(name), "", _brief(was.get(name)), _brief(now.get(name)))
+            yield Change("device", words(name), "", _brief(was.get(name)), _brief(now.get(name)))
 
 
 def _toolchain(before: Artifact, after: Artifact) -> Iterator[Change]:
@@ -123,10 +125,6 @@ def _ops(tenant: Tenant) -> str:
 
 def _slo(tenant: Tenant) -> str:
     return f"{tenant.slo_s * 1000:g} ms" if tenant.slo_s else "none"
-
-
-def _word(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _brief(value: Any) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from gacer_tune.bench.others import NOTABLE
 from gacer_tune.regression.check import Check
 from gacer_tune.regression.times import Row
 from gacer_tune.report.units import seconds_text
-
-NOTABLE = 0.1  # cores that others kept busy: more, and times are those of a busy machine
 
 
 def headline(check: Check) -> str:

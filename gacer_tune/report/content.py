@@ -14,7 +14,7 @@ from gacer_tune.ir.workload import Workload
 from gacer_tune.report.charts import Curve, Point
 from gacer_tune.report.predicted import Predictions, predictions
 from gacer_tune.report.track import Track, simulated
-from gacer_tune.report.units import nbytes_text
+from gacer_tune.report.units import nbytes_text, plain
 from gacer_tune.report.verdict import Figures, objective_name, words
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.seeds import BASELINES, alone_s, objective_of
@@ -140,7 +140,7 @@ def _environment(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     fingerprint = manifest.get("fingerprint")
     if isinstance(fingerprint, Mapping):
         rows += [(key.removesuffix("_nbytes"), _described(key, value)) for key, value in fingerprint.items()]
-    return [(words(str(key)), _text(value)) for key, value in rows]
+    return [(words(str(key)), plain(value)) for key, value in rows]
 
 
 def _described(key: str, value: Any) -> Any:
@@ -148,10 +148,3 @@ def _described(key: str, value: Any) -> Any:
     if key == "memory_nbytes":
         return nbytes_text(value)
     return [(name, nbytes_text(nbytes)) for name, nbytes in value] if key == "caches" else value
-
-
-def _text(value: Any) -> str:
-    """Lists with commas, pairs with a space: [["L2", 1048576]] -> `L2 1048576`."""
-    if isinstance(value, (list, tuple)):
-        return ", ".join(" ".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item) for item in value)
-    return str(value)

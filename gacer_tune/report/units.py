@@ -1,6 +1,9 @@
-"""Numbers as people read them: three significant digits and a unit that keeps them short."""
+"""Values as people read them: numbers with three significant digits and a unit that keeps them short."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 def seconds_text(seconds: float) -> str:
@@ -39,3 +42,13 @@ def number_text(value: float) -> str:
     """Three significant digits, never in exponents: 1234.5 -> `1234`, 12.345 -> `12.3`, 0.5 -> `0.500`."""
     decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:.{decimals if abs(value) >= 0.9995 or value == 0 else 3}f}"
+
+
+def plain(value: Any) -> str:
+    """Lists with commas, pairs with a space, nothing as `none`: [["L2", 1024]], {"L2": 1024} -> `L2 1024`."""
+    if isinstance(value, Mapping):
+        return plain(list(value.items()))
+    if isinstance(value, (list, tuple)):
+        parts = [" ".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item) for item in value]
+        return ", ".join(parts) or "none"
+    return "none" if value in (None, "") else str(value)
