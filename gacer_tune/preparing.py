@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from gacer_tune.search.simulated_gpu import profile_of
 from gacer_tune.selection import select
 from gacer_tune.store.cache import Cache
 from gacer_tune.targets import DEFAULT_PRECISION, device_key, lanes_of, machine_here, machine_of, model_of
+from gacer_tune.temporary import temporary_folder
 from gacer_tune.tenants import Compiled, Model, assemble, functions
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
     cpus, machine = lanes_of(settings), machine_of(settings)
     cache = Cache() if settings.cache is None else Cache(settings.cache)
     compiled = assemble(read_models(settings, machine, listen), machine)
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gacer-tune-")))
+    folder = stack.enter_context(temporary_folder())
     if (model := model_of(settings)) is not None:
         profile = profile_of(compiled.workload, model, settings.precision or DEFAULT_PRECISION, len(cpus))
         return Prepared(*select(compiled.workload, profile, 1), compiled, folder, cpus, cache)
@@ -140,8 +140,8 @@ def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: 
     )
     from gacer_tune.executor.link import link
 
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "module.so"
+    with temporary_folder() as folder:
+        out = folder / "module.so"
         link([(name, compiled.operands(name)) for name in names], [objects[n] for n in names], sources[0].machine, out)
         return cache.put(key, out.read_bytes(), ".so")
 

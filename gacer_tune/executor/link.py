@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from gacer_tune.errors import UserError
 from gacer_tune.executor.interpreter import interpreter
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.temporary import temporary_folder
 
 
 def link(functions: Sequence[tuple[str, int]], objects: Sequence[Path], machine: Machine, out: Path) -> None:
@@ -24,7 +24,7 @@ def link(functions: Sequence[tuple[str, int]], objects: Sequence[Path], machine:
     if compiler is None:
         raise UserError("no C++ compiler found to link with: install g++ or clang++, or set CXX")
     module = interpreter(functions, machine)
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "kernels.rsp"
+    with temporary_folder() as folder:
+        archive = folder / "kernels.rsp"
         archive.write_text("\n".join(f'"{path}"' for path in objects))
         module.export_library(str(out), cc=compiler, addons=None, options=[f"@{archive}", "-lm"])

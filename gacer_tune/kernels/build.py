@@ -7,7 +7,6 @@ import json
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from gacer_tune.kernels.encoding import encode
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.rules import Source
 from gacer_tune.store.cache import Cache
+from gacer_tune.temporary import temporary_folder
 
 IN_PROCESS = 6  # so few functions are compiled here: a worker first needs seconds to import tvm
 
@@ -59,10 +59,10 @@ def _compiled(sources: Sequence[Source], workers: int) -> Iterator[tuple[str, by
             assert isinstance(source.machine, Machine)  # kernels of a GPU are compiled by kernels/cuda
             yield source.name, object_code(source.emit(source.name), source.machine)
         return
-    with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder, ThreadPoolExecutor(workers) as pool:
+    with temporary_folder() as folder, ThreadPoolExecutor(workers) as pool:
         left = iter(sources)
         lock, done = threading.Lock(), queue.Queue[str | None]()
-        futures = [pool.submit(_feed, Path(folder), left, lock, done) for _ in range(workers)]
+        futures = [pool.submit(_feed, folder, left, lock, done) for _ in range(workers)]
         for future in futures:
             future.add_done_callback(lambda _: done.put(None))
         running = workers
@@ -71,7 +71,7 @@ def _compiled(sources: Sequence[Source], workers: int) -> Iterator[tuple[str, by
             if name is None:
                 running -= 1
             else:
-                yield name, (Path(folder) / f"{name}.o").read_bytes()
+                yield name, (folder / f"{name}.o").read_bytes()
         for future in futures:
             future.result()
 

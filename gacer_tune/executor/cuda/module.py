@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 
 from gacer_tune.events import Event, Listen
 from gacer_tune.kernels.build import key
 from gacer_tune.kernels.cuda.compile import Binary, Resources, compile_source, link, source_of
 from gacer_tune.kernels.rules import Source
 from gacer_tune.store.cache import Cache
+from gacer_tune.temporary import temporary_folder
 
 
 def module_of(sources: Sequence[Source], cache: Cache, listen: Listen) -> bytes:
@@ -33,8 +32,8 @@ def module_of(sources: Sequence[Source], cache: Cache, listen: Listen) -> bytes:
         )
         for source, binary in zip(sources, binaries, strict=True)
     ]
-    with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder:
-        out = Path(folder) / "module.so"
+    with temporary_folder() as folder:
+        out = folder / "module.so"
         write_library(launchers, cubin, out)
         return out.read_bytes()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.cuda import nvrtc
 from gacer_tune.kernels.cuda.gpu import Gpu
+from gacer_tune.temporary import temporary_folder
 
 Result = TypeVar("Result")
 
@@ -94,11 +94,11 @@ def link(objects: Sequence[bytes], arch: str) -> bytes:
     if nvrtc.available():
         return _tried(lambda: nvrtc.linked(objects, arch))
     _require_nvcc()
-    with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder:
-        paths = [Path(folder) / f"{i}.cubin" for i in range(len(objects))]
+    with temporary_folder() as folder:
+        paths = [folder / f"{i}.cubin" for i in range(len(objects))]
         for path, code in zip(paths, objects, strict=True):
             path.write_bytes(code)
-        out = Path(folder) / "linked.cubin"
+        out = folder / "linked.cubin"
         _run(["nvlink", f"-arch={arch}", *map(str, paths), "-o", str(out)])
         return out.read_bytes()
 
@@ -107,8 +107,8 @@ def _compiled(source: str, arch: str) -> tuple[bytes, str]:
     if nvrtc.available():
         return _tried(lambda: nvrtc.compiled(source, arch, FLAGS))
     _require_nvcc()
-    with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder:
-        code, out = Path(folder) / "kernel.cu", Path(folder) / "kernel.cubin"
+    with temporary_folder() as folder:
+        code, out = folder / "kernel.cu", folder / "kernel.cubin"
         code.write_text(source)
         flags = [f"-arch={arch}", "-cubin", "-rdc=true", *FLAGS, "-Xptxas=-v", "-w"]
         log = _run(["nvcc", *flags, str(code), "-o", str(out)])
