@@ -11,35 +11,14 @@ from gacer_tune.kernels.cuda.compile import compile_source
 from gacer_tune.kernels.cuda.conv2d import product_of
 from gacer_tune.kernels.cuda.emit.source import source_of
 from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
-from gacer_tune.kernels.cuda.product import TILES, ProductTile
+from gacer_tune.kernels.cuda.product import ProductTile
 from gacer_tune.kernels.pack import conv_weight
 from gacer_tune.kernels.program import NOTHING, Arg, Program, Step
 from gacer_tune.kernels.rules import Source, candidates, items
-from gacer_tune.kernels.tensor import Tensor, dense
+from gacer_tune.kernels.tensor import dense
 from gacer_tune.kernels.window import Window
-from tests.cuda.variants import EXACT, launch, outputs, rounded
-from tests.support.kernels import (
-    Array,
-    Operand,
-    close,
-    convolved,
-    cuts,
-    evaluated,
-    few,
-    normal,
-    operand,
-    programs,
-    seeds,
-    views,
-    windows,
-)
-
-PRECISIONS: tuple[Precision, ...] = ("fp16", "tf32", "fp32")
-SMALL = tuple(tile for tile in TILES if tile.rows * tile.columns <= 64 * 64)
-
-
-def stored(tensor: Tensor, gpu: Gpu) -> Tensor:
-    return replace(tensor, dtype=gpu.dtype)
+from tests.cuda.variants import EXACT, PRECISIONS, SMALL, Case, case, error, launch, rounded, stored
+from tests.support.kernels import Operand, convolved, cuts, few, normal, operand, programs, seeds, views, windows
 
 
 @st.composite
@@ -48,30 +27,25 @@ def specs(draw: st.DrawFn, gpu: Gpu) -> Conv2d:
     inputs, each = draw(st.sampled_from((1, 3, 8, 16, 40))), draw(st.sampled_from((1, 7, 16, 33, 64)))
     images = draw(st.integers(1, 2))
     window = draw(windows())
-    source = stored(draw(views((images, *window.image, inputs * groups))), gpu)
-    out = stored(draw(views((images, *window.out, each * groups))), gpu)
-    program = draw(programs(out.shape))
-    program = replace(program, operands=tuple(stored(tensor, gpu) for tensor in program.operands))
-    return Conv2d(source, out, window.size, window.stride, window.pad, window.dilation, groups, program)
+    source, out = (
+        draw(views((images, *size, channels * groups)))
+        for size, channels in ((window.image, inputs), (window.out, each))
+    )
+    made = draw(programs(out.shape))
+    return stored(Conv2d(source, out, window.size, window.stride, window.pad, window.dilation, groups, made), gpu)
 
 
-def case(spec: Conv2d, gpu: Gpu, seed: int) -> tuple[list[Operand], Array]:
+def convolution(spec: Conv2d, gpu: Gpu, seed: int = 0) -> Case:
     """Random operands and what they make, in double precision from the values that are multiplied."""
     inputs, each = spec.group_channels
     shape = (each * spec.groups, inputs, *spec.window)
     source = normal(seed, spec.source.shape)
     weight = normal(seed + 50, shape) / np.float32(np.sqrt(np.prod(shape[1:])))
-    rest = [operand(tensor, normal(seed + 1 + i, tensor.shape)) for i, tensor in enumerate(spec.program.operands)]
     packed = operand(spec.weight(gpu), conv_weight(weight, spec.groups, gpu))
     image, out = spec.source.shape[1:3], spec.out.shape[1:3]
     window = Window(spec.window, spec.stride, spec.pad, spec.dilation, (image[0], image[1]), (out[0], out[1]))
     expected = convolved(rounded(source, gpu), rounded(weight, gpu), spec.groups, window)
-    return [operand(spec.source, source), packed, *rest], evaluated(spec.program, expected, [r.array for r in rest])
-
-
-def check(spec: Conv2d, tiles: list[ProductTile], gpu: Gpu, seed: int = 0, cut: float = 0.4) -> None:
-    inputs, expected = case(spec, gpu, seed)
-    close(outputs(spec, tiles, gpu, inputs, cut), expected, EXACT[gpu.precision])
+    return case(spec, gpu, [operand(spec.source, source), packed], expected, seed)
 
 
 @few(3)
@@ -80,7 +54,7 @@ def test_matches_numpy(data: st.DataObject, precision: Precision, seed: int, cut
     gpu = Gpu(precision=precision)
     spec = data.draw(specs(gpu))
     tiles = [data.draw(st.sampled_from(SMALL)), data.draw(st.sampled_from(candidates(spec, gpu)))]
-    check(spec, tiles, gpu, seed, cut)
+    assert convolution(spec, gpu, seed).error(tiles, cut) <= EXACT[precision]
 
 
 def image(size: int, channels: int, gpu: Gpu, outputs: int, program: Program = NOTHING) -> Conv2d:
@@ -94,7 +68,8 @@ def test_large_and_small_tiles_give_the_same_bits(precision: Precision) -> None:
     gpu = Gpu(precision=precision)
     residual = dense((1, 9, 9, 72), gpu.dtype)
     steps = (Step("add", (Arg("acc"), Arg("operand", 0))), Step("relu", (Arg("step", 0),)))
-    check(image(9, 16, gpu, 72, Program(steps, (residual,))), [ProductTile(128, 128, 64), ProductTile(16, 32, 16)], gpu)
+    made = convolution(image(9, 16, gpu, 72, Program(steps, (residual,))), gpu)
+    assert made.error([ProductTile(128, 128, 64), ProductTile(16, 32, 16)]) <= EXACT[precision]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -104,29 +79,31 @@ def test_parts_of_the_reduction_are_added_in_one_order(precision: Precision) -> 
     spec = replace(image(3, channels, gpu, 33), window=(1, 1), pad=(0, 0))
     parts = product_of(spec).parts(gpu)
     assert parts == 4
-    check(spec, [ProductTile(*sizes) for sizes in ((32, 32, 16, parts), (16, 32, 16, parts), (32, 64, 16))], gpu)
+    tiles = [ProductTile(*sizes) for sizes in ((32, 32, 16, parts), (16, 32, 16, parts), (32, 64, 16))]
+    assert convolution(spec, gpu).error(tiles) <= EXACT[precision]
 
 
 def test_memory_that_is_not_aligned_is_copied_element_by_element() -> None:
     gpu, tile = Gpu(), ProductTile(32, 32, 16)
     spec = image(5, 16, gpu, 24)
-    inputs, expected = case(spec, gpu, 3)
+    made = convolution(spec, gpu, 3)
     source, out = source_of(Source(spec, tile, gpu).emit("kernel"), gpu), Operand(spec.out, np.nan)
     assert source.count("gt_aligned(") >= 1
-    launch(source.replace("gt_aligned(", "!gt_aligned("), gpu, [*inputs, out], 0, items(spec, tile, gpu))
-    close(out.array, expected, EXACT["fp16"])
+    launch(source.replace("gt_aligned(", "!gt_aligned("), gpu, [*made.inputs, out], 0, items(spec, tile, gpu))
+    assert error(out.array, made.expected) <= EXACT["fp16"]
 
 
 def test_a_source_of_another_type_is_converted() -> None:
     gpu = Gpu()
     spec = image(5, 16, gpu, 24)
-    check(replace(spec, source=dense(spec.source.shape, "float32")), [ProductTile(32, 32, 16)], gpu)
+    wide = replace(spec, source=dense(spec.source.shape, "float32"))
+    assert convolution(wide, gpu).error([ProductTile(32, 32, 16)]) <= EXACT["fp16"]
 
 
 def test_one_row_of_a_matrix() -> None:
     gpu = Gpu()
     spec = Conv2d(dense((1, 1, 1, 520), "float16"), dense((1, 1, 1, 40), "float16"))
-    check(spec, candidates(spec, gpu)[:2], gpu)
+    assert convolution(spec, gpu).error(candidates(spec, gpu)[:2]) <= EXACT["fp16"]
 
 
 def matrix(m: int, n: int, k: int) -> Conv2d:
