@@ -11,12 +11,11 @@ from gacer_tune.kernels.reduce import Kind, Reduce
 from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.rules import candidates
 from gacer_tune.kernels.tensor import Tensor, dense
-from tests.cuda.specs import PRECISIONS, check, stored
-from tests.cuda.variants import outputs
+from tests.cuda.variants import ROUNDED, STORING, case, outputs, stored
 from tests.kernels import test_channel_norm, test_reduce, test_rows
-from tests.support.kernels import Array, Operand, cuts, epilogue, evaluated, few, normal, operand, seeds
+from tests.support.kernels import Array, Operand, cuts, few, normal, operand, seeds
 
-gpus = st.sampled_from(PRECISIONS)
+gpus = st.sampled_from(STORING)
 FP32 = Gpu(precision="fp32")
 
 
@@ -33,11 +32,10 @@ def factors_of(spec: Rows | ChannelNorm, seed: int) -> tuple[list[Operand], Arra
 @given(test_rows.specs(), gpus, seeds, cuts)
 def test_rows_match_numpy(spec: Rows, gpu: Gpu, seed: int, cut: float) -> None:
     spec = stored(spec, gpu)
-    source, rest = operand(spec.source, normal(seed, spec.source.shape) * 3), epilogue(spec.program, seed)
+    source = operand(spec.source, normal(seed, spec.source.shape) * 3)
     factors, scale, bias = factors_of(spec, seed)
-    expected = test_rows.reference(spec, source.array, scale, bias)
-    gates = [one.array for one in rest]
-    check(spec, gpu, [source, *factors, *rest], evaluated(spec.program, expected, gates), cut)
+    made = case(spec, gpu, [source, *factors], test_rows.reference(spec, source.array, scale, bias), seed)
+    assert made.error(cut=cut) <= ROUNDED[gpu.precision]
 
 
 @pytest.mark.parametrize("kind", ["softmax", "log_softmax", "layer_norm"])
@@ -46,7 +44,8 @@ def test_long_rows_are_shared_by_more_threads(kind: test_rows.Kind, extent: int)
     """1500 are kept in registers, 20000 are read again; 20001 do not come in vectors."""
     spec = Rows(dense((1, extent)), dense((1, extent)), kind)
     source = operand(spec.source, normal(3, (1, extent)))
-    check(spec, FP32, [source], test_rows.reference(spec, source.array, 1.0, 0.0))
+    made = case(spec, FP32, [source], test_rows.reference(spec, source.array, 1.0, 0.0))
+    assert made.error() <= ROUNDED["fp32"]
 
 
 def test_masked_and_huge_values_leave_softmax_exact() -> None:
@@ -63,9 +62,9 @@ def test_reduce_matches_numpy(spec: Reduce, gpu: Gpu, seed: int, cut: float) -> 
     values = normal(seed, spec.source.shape)
     if spec.kind == "prod":
         values = 1 + values / 20  # stays far from overflow
-    source, rest = operand(spec.source, values), epilogue(spec.program, seed)
-    expected = test_reduce.reference(spec, source.array)
-    check(spec, gpu, [source, *rest], evaluated(spec.program, expected, [one.array for one in rest]), cut)
+    source = operand(spec.source, values)
+    made = case(spec, gpu, [source], test_reduce.reference(spec, source.array), seed)
+    assert made.error(cut=cut) <= ROUNDED[gpu.precision]
 
 
 @pytest.mark.parametrize(
@@ -102,15 +101,15 @@ def test_long_sums_keep_their_precision(strides: tuple[int, int]) -> None:
 @given(test_channel_norm.specs(), gpus, seeds, cuts)
 def test_channel_norm_matches_numpy(spec: ChannelNorm, gpu: Gpu, seed: int, cut: float) -> None:
     spec = stored(spec, gpu)
-    source, rest = operand(spec.source, normal(seed, spec.source.shape) + 1), epilogue(spec.program, seed)
+    source = operand(spec.source, normal(seed, spec.source.shape) + 1)
     factors, scale, bias = factors_of(spec, seed)
-    expected = test_channel_norm.reference(spec, source.array, scale, bias)
-    gates = [one.array for one in rest]
-    check(spec, gpu, [source, *factors, *rest], evaluated(spec.program, expected, gates), cut)
+    made = case(spec, gpu, [source, *factors], test_channel_norm.reference(spec, source.array, scale, bias), seed)
+    assert made.error(cut=cut) <= ROUNDED[gpu.precision]
 
 
 def test_channels_that_do_not_fill_a_block() -> None:
     """The threads of the other channels read nothing beyond the image, and write nothing."""
     spec = ChannelNorm(dense((1, 4, 21)), dense((1, 4, 21)), 21)
     source = operand(spec.source, normal(3, (1, 4, 21)))
-    check(spec, FP32, [source], test_channel_norm.reference(spec, source.array, 1.0, 0.0))
+    made = case(spec, FP32, [source], test_channel_norm.reference(spec, source.array, 1.0, 0.0))
+    assert made.error() <= ROUNDED["fp32"]
