@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
-import onnx
 
-from gacer_tune.frontend.load import load_model
-from gacer_tune.frontend.shapes import input_bounds
 from gacer_tune.kernels.cuda.emit.source import source_of
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.rules import Source, candidates, items
 from gacer_tune.kernels.tensor import STORED
 from gacer_tune.lowering.context import LoweredKernel
-from gacer_tune.lowering.lower import LoweredModel, lower_model
+from gacer_tune.lowering.lower import LoweredModel
 from tests.cuda.emulator import emulate
 from tests.support.kernels import Array
-
-
-def lowered(proto: onnx.ModelProto, gpu: Gpu) -> LoweredModel:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(proto, str(path))
-        model = load_model(path)
-    return lower_model(model, gpu, input_bounds(model))
 
 
 def emulated(model: LoweredModel, gpu: Gpu, feeds: Mapping[str, Array]) -> dict[str, Array]:
