@@ -8,14 +8,13 @@ from dataclasses import replace
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.compile import compile_source
 from gacer_tune.kernels.cuda.emit.source import source_of
-from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
+from gacer_tune.kernels.cuda.gpu import GPUS, Gpu
 from gacer_tune.kernels.cuda.occupancy import blocks_per_sm
 from gacer_tune.kernels.cuda.product import TILES
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.rules import Source
 from gacer_tune.kernels.tensor import Tensor, dense
-
-PRECISIONS: tuple[Precision, ...] = ("fp16", "tf32", "fp32")
+from tests.cuda.variants import PRECISIONS
 
 
 def convolution(size: int, channels: int, gpu: Gpu) -> Conv2d:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from functools import cache
+from typing import get_args
 
 import onnx
 import pytest
 
 from gacer_tune.ir.memory import place
 from gacer_tune.kernels.cuda.gpu import Gpu, Precision
+from gacer_tune.kernels.rules import Processor
+from gacer_tune.tenants import Compiled
 from tests.cuda.emulated import compiled
 from tests.gpu import compile_all
 from tests.support.small_models import SMALL
@@ -22,35 +25,46 @@ def model(name: str) -> onnx.ModelProto:
     return SMALL[name]()
 
 
-def check(name: str, precision: Precision) -> int:
-    """Every kernel has a variant with blocks to launch; return the bytes of the weights."""
-    ready = compiled({name: model(name)}, Gpu(precision=precision), most=8)
-    (tenant,) = ready.workload.tenants
-    assert ready.workload.target == "cuda"
-    for op in tenant.ops:
-        for kernel in op.kernels:
-            assert 1 <= len(kernel.variants) <= 8, op
-            assert all(1 <= variant.items < 2**31 for variant in kernel.variants), op
-    inside = {source.machine for source in ready.sources.values()}
-    assert inside == {Gpu(precision=precision)}
-    return place(ready.workload).weights_nbytes
+@cache
+def ready(name: str, precision: Precision) -> Compiled:
+    return compiled({name: model(name)}, Gpu(precision=precision), most=8)
+
+
+def without_variants(made: Compiled) -> list[str]:
+    """Ops with a kernel that has not one to eight variants with blocks to launch."""
+    return [
+        op.name
+        for tenant in made.workload.tenants
+        for op in tenant.ops
+        for kernel in op.kernels
+        if not (1 <= len(kernel.variants) <= 8 and all(1 <= variant.items < 2**31 for variant in kernel.variants))
+    ]
+
+
+def machines(made: Compiled) -> set[Processor]:
+    return {source.machine for source in made.sources.values()}
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_models_have_kernels_in_float16(name: str) -> None:
-    check(name, "fp16")
+    made = ready(name, "fp16")
+    assert made.workload.target == "cuda"
+    assert without_variants(made) == []
+    assert machines(made) == {Gpu()}
 
 
 def test_float16_halves_the_weights() -> None:
-    half, full = check("tiny_branchy", "fp16"), check("tiny_branchy", "fp32")
+    half, full = (place(ready("tiny_branchy", p).workload).weights_nbytes for p in ("fp16", "fp32"))
     assert 0.45 * full < half < 0.6 * full
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+@pytest.mark.parametrize("precision", get_args(Precision))
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_every_model_at_every_precision(name: str, precision: Precision) -> None:
-    check(name, precision)
+    made = ready(name, precision)
+    assert without_variants(made) == []
+    assert machines(made) == {Gpu(precision=precision)}
 
 
 @pytest.mark.slow
