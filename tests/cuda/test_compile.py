@@ -18,7 +18,7 @@ from gacer_tune.kernels.reduce import Reduce
 from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.rules import Source, candidates
 from gacer_tune.kernels.tensor import dense
-from tests.cuda.specs import stored
+from tests.cuda.variants import stored
 
 COMPILERS = shutil.which("nvcc") or nvrtc.available()
 compiles = pytest.mark.skipif(not COMPILERS, reason="needs nvcc or the extra `cuda`")
