@@ -7,10 +7,11 @@ from gacer_tune.kernels.bmm import BatchMatmul, candidates, items
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import Tensor, dense
 from tests.support.kernels import (
+    TOLERANCE,
     Operand,
-    close,
     cuts,
     epilogue,
+    error,
     evaluated,
     few,
     machines,
@@ -55,10 +56,8 @@ def test_matches_numpy(spec: BatchMatmul, machine: Machine, seed: int, cut: floa
     left, right = filled(spec.left, seed), filled(spec.right, seed + 50)
     rest = epilogue(spec.program, seed)
     expected = left.array.astype(np.float64) @ right.array.astype(np.float64)
-    close(
-        outputs(spec, [left, right, *rest], machine, cut),
-        evaluated(spec.program, expected, [gate.array for gate in rest]),
-    )
+    found = outputs(spec, [left, right, *rest], machine, cut)
+    assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE
 
 
 @pytest.mark.parametrize("machine", machines(), ids=lambda machine: str(machine.isa))
@@ -66,7 +65,7 @@ def test_reductions_too_long_for_scratch_are_packed_in_chunks(machine: Machine) 
     spec = BatchMatmul(dense((3, 5000)), Tensor((5000, 18), (1, 5000)), dense((3, 18)))
     left, right = normal(1, (3, 5000)), normal(2, (5000, 18))
     found = outputs(spec, [operand(spec.left, left), operand(spec.right, right)], machine)
-    close(found, left.astype(np.float64) @ right.astype(np.float64))
+    assert error(found, left.astype(np.float64) @ right.astype(np.float64)) <= TOLERANCE
 
 
 def test_attention_has_enough_items_and_packs_the_keys() -> None:

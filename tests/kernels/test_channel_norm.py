@@ -6,10 +6,11 @@ from gacer_tune.kernels.channel_norm import ChannelNorm
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import Tensor, dense
 from tests.support.kernels import (
+    TOLERANCE,
     Array,
-    close,
     cuts,
     epilogue,
+    error,
     evaluated,
     few,
     machines,
@@ -50,4 +51,4 @@ def test_matches_numpy(spec: ChannelNorm, machine: Machine, seed: int, cut: floa
     factors = [found for found in (scale, bias) if found is not None]
     found = outputs(spec, [operand(spec.source, source), *factors, *rest], machine, cut)
     expected = reference(spec, source, 1.0 if scale is None else scale.array, 0.0 if bias is None else bias.array)
-    close(found, evaluated(spec.program, expected, [gate.array for gate in rest]))
+    assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE

@@ -9,10 +9,11 @@ from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.reduce import Kind, Reduce
 from gacer_tune.kernels.tensor import Tensor, dense
 from tests.support.kernels import (
+    TOLERANCE,
     Array,
-    close,
     cuts,
     epilogue,
+    error,
     evaluated,
     few,
     machines,
@@ -53,7 +54,7 @@ def test_matches_numpy(spec: Reduce, machine: Machine, seed: int, cut: float) ->
     if spec.kind == "prod":
         source = 1 + source / 20  # stays far from overflow
     found = outputs(spec, [operand(spec.source, source), *rest], machine, cut)
-    close(found, evaluated(spec.program, reference(spec, source), [gate.array for gate in rest]))
+    assert error(found, evaluated(spec.program, reference(spec, source), [gate.array for gate in rest])) <= TOLERANCE
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
@@ -74,4 +75,4 @@ def test_long_sums_keep_their_precision(strides: tuple[int, int]) -> None:
     source = Tensor((300000, 8), strides)
     spec = Reduce(source, dense((1, 8)), (0,), "sum")
     found = outputs(spec, [operand(source, np.full(source.shape, 0.1, np.float32))], machines()[0])
-    close(found, np.full((1, 8), 300000 * np.float64(np.float32(0.1))), 2e-5)
+    assert error(found, np.full((1, 8), 300000 * np.float64(np.float32(0.1)))) <= 2e-5
