@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import Arg, Program, Step
-from gacer_tune.kernels.tensor import Tensor, ceildiv, computed
+from gacer_tune.kernels.tensor import Tensor, ceildiv, computed, dense
+from gacer_tune.kernels.views import merged, part_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +39,11 @@ def mapping(out: Tensor, program: Program) -> Map:
 
     (2, 3, 4) all dense -> (24,)
     """
-    tensors = [*program.operands, out]
-    axes = [a for a in range(len(out.shape)) if out.shape[a] != 1]
-    axes.sort(key=lambda a: -out.strides[a])
-    shape: list[int] = []
-    strides: list[list[int]] = [[] for _ in tensors]
-    for axis in axes:
-        extent = out.shape[axis]
-        steps = [t.strides[axis] for t in tensors]
-        if shape and all(row[-1] == step * extent for row, step in zip(strides, steps, strict=True)):
-            shape[-1] *= extent
-            for row, step in zip(strides, steps, strict=True):
-                row[-1] = step
-            continue
-        shape.append(extent)
-        for row, step in zip(strides, steps, strict=True):
-            row.append(step)
-    if not shape:
-        shape, strides = [1], [[1] for _ in tensors]
-    merged = [Tensor(tuple(shape), tuple(row), t.dtype) for row, t in zip(strides, tensors, strict=True)]
-    return Map(merged[-1], replace(program, operands=tuple(merged[:-1])))
+    axes = sorted(range(len(out.shape)), key=lambda axis: -out.strides[axis])
+    views = merged([part_of(tensor, axes) for tensor in (*program.operands, out)])
+    if not views[-1].shape:
+        views = [dense((1,), view.dtype) for view in views]
+    return Map(views[-1], replace(program, operands=tuple(views[:-1])))
 
 
 def copy(source: Tensor, out: Tensor) -> Map:
@@ -76,13 +62,11 @@ def items(spec: Map, tile: MapTile, machine: Machine) -> int:  # noqa: ARG001 - 
 
 def candidates(spec: Map, machine: Machine) -> list[MapTile]:
     """About 16 and about 64 items, none under 1024 elements."""
-    found = []
-    for wanted in (16, 64):
-        size = max(1024, ceildiv(spec.out.size, wanted))
-        last = spec.out.shape[-1]
-        block = min(ceildiv(last, machine.vector), ceildiv(size, machine.vector)) * machine.vector
-        rows = spec.out.size // last
-        tile = MapTile(min(rows, max(1, size // min(block, last))), block)
-        if tile not in found:
-            found.append(tile)
-    return found
+    return list(dict.fromkeys(_blocked(spec, machine, wanted) for wanted in (16, 64)))
+
+
+def _blocked(spec: Map, machine: Machine, wanted: int) -> MapTile:
+    last = spec.out.shape[-1]
+    size = max(1024, ceildiv(spec.out.size, wanted))
+    block = min(ceildiv(last, machine.vector), ceildiv(size, machine.vector)) * machine.vector
+    return MapTile(min(spec.out.size // last, max(1, size // min(block, last))), block)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from gacer_tune.kernels.tensor import Tensor, contiguous
+from gacer_tune.kernels.views import merged
 
 Shape = tuple[int, ...]
 
@@ -70,15 +71,8 @@ class View:
 
 def merged_axes(shape: Shape, strides: Shape) -> list[tuple[int, int]]:
     """(extent, stride) of the fewest axes that address the same elements in the same order."""
-    blocks: list[tuple[int, int]] = []
-    for extent, stride in zip(shape, strides, strict=True):
-        if extent == 1:
-            continue
-        if blocks and blocks[-1][1] == stride * extent:
-            blocks[-1] = (blocks[-1][0] * extent, stride)
-        else:
-            blocks.append((extent, stride))
-    return blocks
+    found = merged([Tensor(shape, strides)])[0]
+    return list(zip(found.shape, found.strides, strict=True))
 
 
 def flatten(views: list[View], axes: int) -> list[View] | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tvm import tirx
 
+from gacer_tune.kernels.emit.blocks import part, unravel
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.mapping import Map, MapTile
@@ -19,34 +20,24 @@ def emit(spec: Map, tile: MapTile, machine: Machine, name: str) -> tirx.PrimFunc
     function = Function(name, spec.tensors(machine))
     outer, last = spec.out.shape[:-1], spec.out.shape[-1]
     rows, blocks = spec.out.size // last, ceildiv(last, tile.block)
+    whole, vectors = last // machine.vector, tile.block // machine.vector
 
     def at(row: Expr, column: Expr, width: int) -> None:
-        index: list[Expr] = []
-        for extent in reversed(outer[1:]):
-            index.insert(0, row % extent)
-            row = row // extent
-        place = [*([row] if outer else []), *index, column]
+        place = (*unravel(row, outer), column)
         value = function.finish(spec.program, 0, place, None, width)
-        function.store(len(spec.program.operands), place, value)
+        function.store(-1, place, value)
+
+    def tail(row: Expr) -> None:
+        with loop(last - whole * machine.vector) as column:
+            at(row, whole * machine.vector + column, 1)
 
     def item(number: Expr) -> None:
-        block, first = (number % blocks, number // blocks * tile.rows) if blocks > 1 else (0, number * tile.rows)
-        count = tile.rows if rows % tile.rows == 0 else tirx.min(tile.rows, rows - first)
-        with loop(count) as row:
-            whole = last // machine.vector
-            if whole:
-                vectors = (
-                    whole
-                    if blocks == 1
-                    else tirx.min(tile.block // machine.vector, whole - block * tile.block // machine.vector)
-                )
-                with loop(vectors) as v:
-                    at(first + row, block * tile.block + v * machine.vector, machine.vector)
+        block, place = (number % blocks, number // blocks) if blocks > 1 else (0, number)
+        with loop(part(rows, tile.rows, place, ceildiv(rows, tile.rows))) as step:
+            row = place * tile.rows + step
+            with loop(part(whole, vectors, block, blocks)) as v:
+                at(row, block * tile.block + v * machine.vector, machine.vector)
             if last % machine.vector:
-                when(block == blocks - 1, lambda: tail(first + row, whole * machine.vector))
-
-    def tail(row: Expr, start: int) -> None:
-        with loop(last - start) as column:
-            at(row, start + column, 1)
+                when(block == blocks - 1, lambda: tail(row))
 
     return function.build(item)
