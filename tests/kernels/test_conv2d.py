@@ -6,10 +6,11 @@ from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.pack import conv_weight
 from gacer_tune.kernels.window import Window
 from tests.support.kernels import (
-    close,
+    TOLERANCE,
     convolved,
     cuts,
     epilogue,
+    error,
     evaluated,
     few,
     machines,
@@ -47,4 +48,4 @@ def test_matches_numpy(spec: Conv2d, machine: Machine, seed: int, cut: float) ->
     image, out = spec.source.shape[1:3], spec.out.shape[1:3]
     window = Window(spec.window, spec.stride, spec.pad, spec.dilation, (image[0], image[1]), (out[0], out[1]))
     expected = convolved(source, weight, spec.groups, window)
-    close(found, evaluated(spec.program, expected, [gate.array for gate in rest]))
+    assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE

@@ -5,10 +5,11 @@ from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.pack import depthwise_weight
 from tests.support.kernels import (
-    close,
+    TOLERANCE,
     convolved,
     cuts,
     epilogue,
+    error,
     evaluated,
     few,
     machines,
@@ -40,4 +41,4 @@ def test_matches_numpy(spec: Depthwise, machine: Machine, seed: int, cut: float)
     packed = operand(spec.weight(machine), depthwise_weight(weight, machine))
     found = outputs(spec, [operand(spec.source, source), packed, *rest], machine, cut)
     expected = convolved(source, weight, channels, spec.window)
-    close(found, evaluated(spec.program, expected, [gate.array for gate in rest]))
+    assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE

@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 from gacer_tune.kernels.lrn import Lrn
 from gacer_tune.kernels.machine import Machine
 from tests.support.kernels import (
+    TOLERANCE,
     Array,
-    close,
     cuts,
     epilogue,
+    error,
     evaluated,
     few,
     machines,
@@ -44,4 +45,4 @@ def reference(spec: Lrn, source: Array) -> Array:
 def test_matches_numpy(spec: Lrn, machine: Machine, seed: int, cut: float) -> None:
     source, rest = normal(seed, spec.source.shape), epilogue(spec.program, seed)
     found = outputs(spec, [operand(spec.source, source), *rest], machine, cut)
-    close(found, evaluated(spec.program, reference(spec, source), [gate.array for gate in rest]))
+    assert error(found, evaluated(spec.program, reference(spec, source), [gate.array for gate in rest])) <= TOLERANCE

@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.pool import Pool
 from tests.support.kernels import (
-    close,
+    TOLERANCE,
     cuts,
     epilogue,
+    error,
     evaluated,
     few,
     machines,
@@ -73,4 +74,4 @@ def reference(spec: Pool, source: NDArray[np.float32]) -> NDArray[np.float64]:
 def test_matches_a_loop_over_windows(spec: Pool, machine: Machine, seed: int, cut: float) -> None:
     source, rest = normal(seed, spec.source.shape), epilogue(spec.program, seed)
     found = outputs(spec, [operand(spec.source, source), *rest], machine, cut)
-    close(found, evaluated(spec.program, reference(spec, source), [gate.array for gate in rest]))
+    assert error(found, evaluated(spec.program, reference(spec, source), [gate.array for gate in rest])) <= TOLERANCE

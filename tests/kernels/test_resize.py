@@ -10,10 +10,11 @@ from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.resize import Coordinates, Mode, Resize, Rounding
 from gacer_tune.kernels.tensor import dense
 from tests.support.kernels import (
+    TOLERANCE,
     Array,
-    close,
     cuts,
     epilogue,
+    error,
     evaluated,
     few,
     machines,
@@ -78,7 +79,7 @@ def test_matches_numpy(spec: Resize, machine: Machine, seed: int, cut: float) ->
     source, rest = normal(seed, spec.source.shape), epilogue(spec.program, seed)
     found = outputs(spec, [operand(spec.source, source), *rest], machine, cut)
     expected = along(spec, along(spec, source.astype(np.float64), 1), 2)
-    close(found, evaluated(spec.program, expected, [gate.array for gate in rest]))
+    assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,4 @@ def test_matches_onnx_runtime(
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = session.run(None, {"x": source.transpose(0, 3, 1, 2)})[0].transpose(0, 2, 3, 1)
     spec = Resize(dense(source.shape), dense(expected.shape), mode, coordinates, rounding, scales)
-    close(outputs(spec, [operand(spec.source, source)], machines()[0]), expected)
+    assert error(outputs(spec, [operand(spec.source, source)], machines()[0]), expected) <= TOLERANCE
