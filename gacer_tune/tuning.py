@@ -21,6 +21,9 @@ from gacer_tune.preparing import Prepared, limits_for, prepare, read_models
 from gacer_tune.remembering import offered, remember
 from gacer_tune.report.verdict import Choice, Figures, Gain
 from gacer_tune.search.acceptance import Outcome, accept, finalists
+from gacer_tune.search.anchored import anchor_of, quiet_s
+from gacer_tune.search.busy import Others
+from gacer_tune.search.duel import Surroundings
 from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES, baselines, objective_of
 from gacer_tune.search.stopping import stalled
@@ -94,7 +97,7 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         hertz = check(settings, prepared, device)
         found = run_search(settings, prepared, device, listen, stop or threading.Event())
         listen(Event("accept", f"{PAIRS} interleaved pairs"))
-        outcome = decide(device, _objective(settings, prepared), found)
+        outcome = decide(settings, prepared, device, found)
         rows = measure_rows(prepared, device, outcome.schedule)
         points = measure_front(device, found.trials, outcome.schedule)
         summary = summarize(settings, outcome, (rows, tuple(points.values())), found, time.monotonic() - began)
@@ -150,6 +153,7 @@ def run_search(
     options = TuneOptions(
         settings.budget_s, settings.trials or TuneOptions().trials, settings.strategy, settings.objective,
         settings.seed, settings.only, offered(settings, prepared), learned_before(prepared),
+        anchored=settings.target == "cpu",
     )  # fmt: skip
     trials, began = list(history), time.monotonic()
     objective, stopped = _objective(settings, prepared), ""
@@ -227,9 +231,20 @@ def _progress(trials: Sequence[Trial], objective: Objective, settings: Settings,
     )
 
 
-def decide(device: AnyDevice, objective: Objective, found: Found) -> Outcome:
+def decide(settings: Settings, prepared: Prepared, device: AnyDevice, found: Found) -> Outcome:
+    objective = _objective(settings, prepared)
     reference = [trial for trial in found.trials if trial.origin in BASELINES]
-    return accept(device, objective, finalists(found.trials, objective), reference, PAIRS)
+    return accept(
+        device, objective, finalists(found.trials, objective), reference, PAIRS, _surroundings(prepared, found)
+    )  # fmt: skip
+
+
+def _surroundings(prepared: Prepared, found: Found) -> Surroundings:
+    """What the fresh trials tell of quiet moments, and what other processes do. On CPUs only."""
+    if prepared.workload.target != "cpu":
+        return Surroundings()
+    quiet, anchor = quiet_s(found.trials[len(found.trials) - found.fresh :]), anchor_of(found.trials)
+    return Surroundings((anchor[0], quiet) if anchor and quiet else None, Others(len(prepared.cpus)))
 
 
 def summarize(
@@ -262,6 +277,7 @@ def summarize(
         front=completions[1],
         stopped=found.stopped,
         interval_s=outcome.interval_s,
+        refused=outcome.refused,
         files=tuple(settings.out / name for name in names),
     )
 

@@ -58,6 +58,7 @@ class Figures:
     front: tuple[Choice, ...] = ()
     stopped: str = ""
     interval_s: tuple[float, float] = (0.0, 0.0)
+    refused: str = ""
 
     @staticmethod
     def from_manifest(manifest: Mapping[str, Any]) -> Figures:
@@ -70,7 +71,7 @@ class Figures:
                 int(data["failed_trials"]), str(data["strategy"]), _number(data["seconds_spent"]),
                 str(data.get("objective", "makespan")), tuple(_gain(row) for row in data["rows"]),
                 tuple(_choice(row) for row in data.get("front", ())), str(data.get("stopped", "")),
-                _interval(data.get("interval_s", (0.0, 0.0))),
+                _interval(data.get("interval_s", (0.0, 0.0))), str(data.get("refused", "")),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -87,10 +88,14 @@ def objective_name(text: str) -> ObjectiveName:
 
 
 def verdict(figures: Any) -> str:
-    """One sentence about anything with the fields accepted, speedup, baseline and p_value."""
+    """One sentence about anything with the fields accepted, speedup, baseline, p_value and refused."""
     baseline = words(figures.baseline)
     if figures.accepted:
         return f"{figures.speedup:.2f}x faster than the best baseline ({baseline}), p = {figures.p_value:.2g}"
+    if figures.refused:
+        return (
+            f"nothing could be proven, {figures.refused}: {baseline} was written; tune again when the machine is quiet"
+        )
     return f"nothing better than {baseline} was found (p = {figures.p_value:.2g}); it was written"
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.stats import binom, wilcoxon
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.search.anchored import Anchored
 from gacer_tune.search.device import Device, Pairs
+from gacer_tune.search.duel import Duel, Surroundings
 from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, merged
@@ -21,6 +24,7 @@ CONFIDENCE = 0.95
 FINALISTS = 5
 FRESH_PASSES, FRESH_RUNS = 4, 3  # runs of each finalist and baseline in each pass
 MIN_PAIRS = 5  # fewer cannot reach the significance: 1 / 2^5 < 0.05 < 1 / 2^4
+_ALONE = Surroundings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Outcome:
     interval_s         where the median of the faster one lies, with 95 % confidence; without pairs its one value twice
     baseline           name of the best baseline
     reason             why, in words
+    refused            why nothing could be judged, in words; empty where the pairs decided
     """
 
     schedule: Schedule
@@ -46,6 +51,7 @@ class Outcome:
     baseline: str
     reason: str
     interval_s: tuple[float, float] = (0.0, 0.0)
+    refused: str = ""
 
     @property
     def written_s(self) -> float:
@@ -63,28 +69,37 @@ def finalists(trials: Sequence[Trial], objective: Objective, count: int = FINALI
 
 
 def accept(
-    device: Device, objective: Objective, candidates: Sequence[Trial], baselines: Sequence[Trial], pairs: int
+    device: Device,
+    objective: Objective,
+    candidates: Sequence[Trial],
+    baselines: Sequence[Trial],
+    pairs: int,
+    around: Surroundings = _ALONE,
 ) -> Outcome:
     """Measure candidates and baselines afresh, then the best of each against the other in `pairs` interleaved pairs.
 
     The candidate is accepted when it is faster in the median and the test says that it is no chance; any failure on
-    the way, also of the comparison, leaves the baseline. Raises UserError when no baseline runs: then nothing is
-    known to be right.
+    the way, also of the comparison, leaves the baseline. So does a machine that something else keeps busy. Raises
+    UserError when no baseline runs: then nothing is known to be right.
     """
     if pairs < MIN_PAIRS:
         raise UserError(f"pairs {pairs}: at least {MIN_PAIRS}, fewer prove nothing")
-    fresh = _fresh(device, baselines)
+    anchored = Anchored(device, around.anchor, around.pause)
+    fresh = _fresh(anchored, baselines)
     standing = ranked(fresh, objective)
     if not standing:
         raise UserError(f"no baseline runs: {_first_cause(fresh)}")
     value, baseline = standing[0]
-    rivals = _fresh(device, [trial for trial in candidates if trial.schedule != baseline.schedule])
+    rivals = _fresh(anchored, [trial for trial in candidates if trial.schedule != baseline.schedule])
     if not (running := ranked(rivals, objective)):
         return _stay(baseline, value, _first_cause(rivals) if rivals else "no other schedule was found")
     winner = running[0][1]
-    compared = _pairs(device, objective, (baseline.schedule, winner.schedule), pairs)
+    assert isinstance(baseline.result, Timing)
+    duel = Duel(anchored, objective, (baseline.schedule, winner.schedule), baseline.result.median_s, around)
+    compared = duel.fight(pairs)
     if isinstance(compared, Failure):
-        return _stay(baseline, value, f"the comparison failed: {compared.kind}: {compared.message}")
+        stays = _stay(baseline, value, f"the comparison failed: {compared.kind}: {compared.message}")
+        return replace(stays, refused=compared.message) if compared.kind == "busy" else stays
     return _judge(baseline, winner, compared)
 
 
@@ -133,49 +148,17 @@ def _stay(baseline: Trial, value: float, reason: str) -> Outcome:
 def _fresh(device: Device, trials: Sequence[Trial]) -> list[Trial]:
     """The trials with results of this moment: a lucky measurement is seldom lucky twice.
 
-    In turn, a few runs each: a machine that is shared drifts by more than good schedules differ.
+    In turn, a few runs each, in an order that is drawn: what comes first or last is not at an advantage.
     """
-    results: list[Result] = []
+    results: dict[int, Result] = {}
     for number in range(FRESH_PASSES):
-        for index, trial in enumerate(trials):
-            if number == 0:
-                results.append(checked(device.measure(trial.schedule, FRESH_RUNS)))
-            else:
-                results[index] = _merged(results[index], device, trial.schedule)
-    return [
-        Trial(trial.schedule, result, trial.origin, trial.number)
-        for trial, result in zip(trials, results, strict=True)
-    ]  # fmt: skip
-
-
-def _merged(before: Result, device: Device, schedule: Schedule) -> Result:
-    """More runs of what has not failed yet."""
-    if isinstance(before, Failure):
-        return before
-    more = checked(device.measure(schedule, FRESH_RUNS))
-    return more if isinstance(more, Failure) else merged(before, more)
-
-
-def _pairs(device: Device, objective: Objective, both: tuple[Schedule, Schedule], pairs: int) -> Pairs | Failure:
-    """Values of the objective of both schedules, in pairs; the device itself compares makespans only."""
-    if objective.name == "makespan":
-        found = device.compare(*both, pairs)
-        return found if isinstance(found, Failure) else _refuse_invalid(found)
-    values = []
-    for _ in range(pairs):
-        pair = []
-        for schedule in both:
-            result = checked(device.measure(schedule, 1))
-            if isinstance(result, Failure):
-                return result
-            pair.append(objective.of(result))
-        values.append((pair[0], pair[1]))
-    return tuple(values)
-
-
-def _refuse_invalid(pairs: Pairs) -> Pairs | Failure:
-    valid = checked(Timing(tuple(seconds for pair in pairs for seconds in pair), ()))
-    return valid if isinstance(valid, Failure) else pairs
+        order = range(len(trials))
+        for index in random.Random(number).sample(order, len(trials)) if number else order:
+            before = results.get(index)
+            if not isinstance(before, Failure):
+                more = checked(device.measure(trials[index].schedule, FRESH_RUNS))
+                results[index] = merged(before, more) if before and isinstance(more, Timing) else more
+    return [Trial(trial.schedule, results[i], trial.origin, trial.number) for i, trial in enumerate(trials)]
 
 
 def _first_cause(trials: Sequence[Trial]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from gacer_tune.ir.schedule import Schedule
 
 FORMAT = 1
 
-FailureKind = Literal["crash", "timeout", "memory", "wrong-output", "illegal", "invalid-time"]
+FailureKind = Literal["crash", "timeout", "memory", "wrong-output", "illegal", "invalid-time", "busy"]
 
 
 TAIL = 0.95
@@ -23,11 +23,15 @@ class Timing:
     """seconds[i]: the i-th run, until its last tenant was done; tenants_s[t]: median completion time of tenant t.
 
     completions_s[i][t]: when tenant t was done in run i; empty where only the medians were kept.
+    anchors_s[i]: what another schedule, the anchor of the search, took beside run i. All times are then those of a
+    machine on which it always takes usual_s. Empty and 0 where a schedule was timed by itself.
     """
 
     seconds: tuple[float, ...]
     tenants_s: tuple[float, ...]
     completions_s: tuple[tuple[float, ...], ...] = ()
+    anchors_s: tuple[float, ...] = ()
+    usual_s: float = 0.0
 
     @staticmethod
     def of_runs(seconds: Sequence[float], completions_s: Sequence[Sequence[float]]) -> Timing:
@@ -38,6 +42,13 @@ class Timing:
     @property
     def median_s(self) -> float:
         return statistics.median(self.seconds)
+
+    @property
+    def raw_s(self) -> tuple[float, ...]:
+        """The runs as the clock showed them."""
+        if not self.anchors_s:
+            return self.seconds
+        return tuple(run * beside / self.usual_s for run, beside in zip(self.seconds, self.anchors_s, strict=True))
 
     @property
     def tails_s(self) -> tuple[float, ...]:
@@ -104,7 +115,8 @@ def result_json(result: Result) -> dict[str, Any]:
         return {"failure": {"kind": result.kind, "message": result.message}}
     timing = {"seconds": list(result.seconds), "tenants_s": list(result.tenants_s)}
     completions = {"completions_s": [list(row) for row in result.completions_s]} if result.completions_s else {}
-    return {"timing": {**timing, **completions}}
+    anchors = {"anchors_s": list(result.anchors_s), "usual_s": result.usual_s} if result.anchors_s else {}
+    return {"timing": {**timing, **completions, **anchors}}
 
 
 def result_from_json(data: dict[str, Any]) -> Result:
@@ -113,7 +125,8 @@ def result_from_json(data: dict[str, Any]) -> Result:
         timing = data["timing"]
         seconds, tenants_s = tuple(map(float, timing["seconds"])), tuple(map(float, timing["tenants_s"]))
         completions = tuple(tuple(map(float, row)) for row in timing.get("completions_s", ()))
-        return checked(Timing(seconds, tenants_s, completions))
+        anchors_s = tuple(map(float, timing.get("anchors_s", ())))
+        return checked(Timing(seconds, tenants_s, completions, anchors_s, float(timing.get("usual_s", 0.0))))
     kind = data["failure"]["kind"]
     if kind not in get_args(FailureKind):
         raise ValueError(f"failure {kind!r}: one of {', '.join(get_args(FailureKind))}")
@@ -132,6 +145,8 @@ def checked(result: Result) -> Result:
     for seconds in result.seconds:
         if not (math.isfinite(seconds) and seconds > 0):
             return Failure("invalid-time", f"a run of {seconds} s, a finite number above 0")
+    if result.anchors_s and not _anchors_fit(result):
+        return Failure("invalid-time", "anchors: not one finite number above 0 for each run")
     for row in (result.tenants_s, *result.completions_s):
         for tenant, seconds in enumerate(row):
             if not (math.isfinite(seconds) and seconds >= 0):
@@ -141,13 +156,19 @@ def checked(result: Result) -> Result:
     return result
 
 
+def _anchors_fit(timing: Timing) -> bool:
+    times = (*timing.anchors_s, timing.usual_s)
+    return len(times) == len(timing.seconds) + 1 and all(math.isfinite(s) and s > 0 for s in times)
+
+
 def merged(one: Timing, other: Timing) -> Timing:
-    """Two measurements of one schedule as one, all runs in order.
+    """Two measurements of one schedule as one, all runs in order; both beside the same anchor, or neither.
 
     Where the completions of one are unknown, the tenants' times are averaged by the number of runs behind them.
     """
     if one.completions_s and other.completions_s:
-        return Timing.of_runs(one.seconds + other.seconds, one.completions_s + other.completions_s)
+        both = Timing.of_runs(one.seconds + other.seconds, one.completions_s + other.completions_s)
+        return replace(both, anchors_s=one.anchors_s + other.anchors_s, usual_s=one.usual_s)
     n, m = len(one.seconds), len(other.seconds)
     tenants_s = tuple((n * a + m * b) / (n + m) for a, b in zip(one.tenants_s, other.tenants_s, strict=True))
     return Timing(one.seconds + other.seconds, tenants_s)

@@ -14,6 +14,7 @@ from gacer_tune.errors import UserError
 from gacer_tune.ir.neighbours import Only
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Workload
+from gacer_tune.search.anchored import Anchored, anchor_of
 from gacer_tune.search.coordinate import CoordinateDescent
 from gacer_tune.search.device import Device
 from gacer_tune.search.evolve import Evolve
@@ -39,7 +40,8 @@ _HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the firs
 class TuneOptions:
     """budget_s: seconds for this call; trials: at most so many, those of the history counted. The baselines are always
     measured, and right after them the schedules `offered`. prior: what earlier searches on this device have learned.
-    Raises UserError for what cannot be.
+    anchored: each trial is timed beside the first baseline, for machines whose speed is not steady. Raises UserError
+    for what cannot be.
     """
 
     budget_s: float = 120.0
@@ -50,6 +52,7 @@ class TuneOptions:
     only: Only | None = None
     offered: tuple[Schedule, ...] = ()
     prior: CostModel | None = None
+    anchored: bool = False
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0:
@@ -85,7 +88,7 @@ def tune(
     """
     refuse_mismatch(workload, profile)
     objective = objective_of(options.objective, workload, profile, device.lanes)
-    search = _Search(device, objective, history, clock)
+    search = _Search(Anchored(device, anchor_of(history)) if options.anchored else device, objective, history, clock)
     starts = baselines(workload, profile, device.lanes)
     for name, schedule in starts.items():
         if not any(trial.origin == name and trial.schedule == schedule for trial in history):

@@ -44,6 +44,7 @@ class Summary:
     rows: tuple[Row, ...] = (Row("det", 0.01, 0.012, 0.008, 0.009), Row("together", 0.021, 0.0185, 0.015, 0.02))
     stopped: str = "the time is used up"
     interval_s: tuple[float, float] = (0.0148, 0.0153)
+    refused: str = ""
     files: tuple[Path, ...] = (Path("out/module.so"), Path("out/manifest.json"))
 
 
