@@ -1,8 +1,8 @@
-"""Winograd's minimal filtering for 3x3 windows with stride 1 (Lavin and Gray, 2015): F(2x2) and F(4x4).
+"""Winograd's minimal filtering for 3x3 and 5x5 windows with stride 1 (Lavin and Gray, 2015).
 
-A convolution becomes three kernels: tiles of the image are transformed, each of the (m + 2)^2 points of the transform
-is a matrix product over channels (one grouped 1x1 convolution whose groups are the points), and the products are
-transformed back. F(4x4) multiplies 4 times less than the window does, F(2x2) 2.25 times.
+A convolution becomes three kernels: tiles of the image are transformed, each of the (m + r - 1)^2 points of the
+transform is a matrix product over channels (one grouped 1x1 convolution whose groups are the points), and the products
+are transformed back. F(4x4, 3x3) multiplies 4 times less than the window does, F(2x2, 5x5) 2.8, F(2x2, 3x3) 2.25 times.
 """
 
 from __future__ import annotations
@@ -21,22 +21,31 @@ Rows = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Transform:
-    """Matrices of F(m, 3): of the image (b, transposed), of the window (g), back to the output (a, transposed)."""
+class Points:
+    """Where tiles of one size are evaluated: at `values`, and at infinity.
 
-    b: Rows
-    g: Rows
-    a: Rows
+    image: the matrix that transforms a tile (transposed, as all of them are applied from the left); scales: what the
+    window's transform is multiplied by at each value to go with it; far: the sign that goes with it at infinity.
+    """
+
+    values: tuple[int, ...]
+    scales: tuple[float, ...]
+    far: int
+    image: Rows
 
 
-TRANSFORMS = {
-    2: Transform(
-        b=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
-        g=((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),
-        a=((1, 1, 1, 0), (0, 1, -1, -1)),
+POINTS = {
+    4: Points(
+        values=(0, 1, -1),
+        scales=(1, 1 / 2, 1 / 2),
+        far=-1,
+        image=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
     ),
-    4: Transform(
-        b=(
+    6: Points(
+        values=(0, 1, -1, 2, -2),
+        scales=(1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24),
+        far=1,
+        image=(
             (4, 0, -5, 0, 1, 0),
             (0, -4, -4, 1, 1, 0),
             (0, 4, -4, -1, 1, 0),
@@ -44,22 +53,44 @@ TRANSFORMS = {
             (0, 2, -1, -2, 1, 0),
             (0, 4, 0, -5, 0, 1),
         ),
-        g=(
-            (1 / 4, 0, 0),
-            (-1 / 6, -1 / 6, -1 / 6),
-            (-1 / 6, 1 / 6, -1 / 6),
-            (1 / 24, 1 / 12, 1 / 6),
-            (1 / 24, -1 / 12, 1 / 6),
-            (0, 0, 1),
-        ),
-        a=((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
     ),
 }
 
 
-def points(m: int) -> int:
-    """Products for each tile and pair of channels."""
-    return (m + 2) ** 2
+@dataclass(frozen=True, slots=True)
+class Filtering:
+    """F(m x m, r x r): tiles of m x m outputs of a window of r x r."""
+
+    m: int
+    r: int
+
+    @property
+    def extent(self) -> int:
+        """Rows and columns of the image that a tile reads."""
+        return self.m + self.r - 1
+
+    @property
+    def points(self) -> int:
+        """Products for each tile and pair of channels."""
+        return self.extent**2
+
+    @property
+    def image(self) -> Rows:
+        return POINTS[self.extent].image
+
+    @property
+    def window(self) -> Rows:
+        at = POINTS[self.extent]
+        powers = (tuple(scale * x**i for i in range(self.r)) for x, scale in zip(at.values, at.scales, strict=True))
+        return (*powers, (*(0 for _ in range(self.r - 1)), 1))
+
+    @property
+    def output(self) -> Rows:
+        at = POINTS[self.extent]
+        return tuple((*(x**i for x in at.values), at.far if i == self.m - 1 else 0) for i in range(self.m))
+
+
+WAYS = (Filtering(2, 3), Filtering(4, 3), Filtering(2, 5))
 
 
 def tiles(out: Tensor, m: int) -> tuple[int, int]:
@@ -67,14 +98,14 @@ def tiles(out: Tensor, m: int) -> tuple[int, int]:
     return ceildiv(out.shape[1], m), ceildiv(out.shape[2], m)
 
 
-def transformed(out: Tensor, m: int, channels: int) -> Tensor:
+def transformed(out: Tensor, way: Filtering, channels: int) -> Tensor:
     """Tiles in the transformed domain: (n, tile rows, tile columns, points x channels), dense."""
-    return dense((out.shape[0], *tiles(out, m), points(m) * channels))
+    return dense((out.shape[0], *tiles(out, way.m), way.points * channels))
 
 
-def window_points(weight: NDArray[np.float32], m: int) -> NDArray[np.float32]:
-    """(o, c, 3, 3) -> (points x o, c, 1, 1): the weights of the grouped convolution, computed in float64."""
-    g = np.array(TRANSFORMS[m].g)
+def window_points(weight: NDArray[np.float32], way: Filtering) -> NDArray[np.float32]:
+    """(o, c, r, r) -> (points x o, c, 1, 1): the weights of the grouped convolution, computed in float64."""
+    g = np.array(way.window)
     moved = np.einsum("ia,ocab,jb->ijoc", g, weight.astype(np.float64), g)
     flat: NDArray[np.float32] = moved.reshape(-1, weight.shape[1], 1, 1).astype(np.float32)
     return flat

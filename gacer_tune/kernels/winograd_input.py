@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor
-from gacer_tune.kernels.winograd import TransformTile, item_count, points, tile_candidates
+from gacer_tune.kernels.winograd import Filtering, TransformTile, item_count, tile_candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class WinogradInput:
 
     source: Tensor
     out: Tensor
-    m: int
+    way: Filtering
     pad: tuple[int, int]
 
     @property
@@ -24,7 +24,7 @@ class WinogradInput:
 
     @property
     def channels(self) -> int:
-        return self.out.shape[3] // points(self.m)
+        return self.out.shape[3] // self.way.points
 
     @property
     def rows(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor
-from gacer_tune.kernels.winograd import TransformTile, item_count, points, tile_candidates
+from gacer_tune.kernels.winograd import Filtering, TransformTile, item_count, tile_candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class WinogradOutput:
 
     source: Tensor
     out: Tensor
-    m: int
+    way: Filtering
     program: Program = NOTHING
 
     @property
@@ -25,7 +25,7 @@ class WinogradOutput:
 
     @property
     def channels(self) -> int:
-        return self.source.shape[3] // points(self.m)
+        return self.source.shape[3] // self.way.points
 
     @property
     def rows(self) -> int:

@@ -1,4 +1,4 @@
-"""Lowers 3x3 convolutions of stride 1 by Winograd's filtering where that is likely to be faster."""
+"""Lowers 3x3 and 5x5 convolutions of stride 1 by Winograd's filtering where that is likely to be faster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.tensor import dense
-from gacer_tune.kernels.winograd import TRANSFORMS, points, tiles, transformed, window_points
+from gacer_tune.kernels.winograd import WAYS, Filtering, tiles, transformed, window_points
 from gacer_tune.kernels.winograd_input import WinogradInput
 from gacer_tune.kernels.winograd_output import WinogradOutput
 from gacer_tune.lowering.context import Epilogue, Lowering, program
@@ -22,20 +22,21 @@ BYTE = 4.0
 TRANSFORM = 10.0
 
 
-def choose(spec: Conv2d, machine_vector: int) -> int:
-    """m of the F(m x m) that costs least, 0 for the direct way."""
-    (inputs, outputs), vector = spec.group_channels, machine_vector
-    plain = (spec.window, spec.stride, spec.dilation, spec.groups) == ((3, 3), (1, 1), (1, 1), 1)
+def choose(spec: Conv2d, vector: int) -> Filtering | None:
+    """The filtering that costs least, None for the direct way."""
+    inputs, outputs = spec.group_channels
+    plain = (spec.stride, spec.dilation, spec.groups) == ((1, 1), (1, 1), 1)
     dense_channels = spec.source.strides[3] == spec.out.strides[3] == 1
     if not plain or not dense_channels or inputs % vector or outputs % vector:
-        return 0
-    pixels = prod(spec.out.shape[:3])
-    costs = {0: inputs * outputs * (9 * pixels + 9 * 4 * BYTE)}
-    for m in TRANSFORMS:
-        count = spec.out.shape[0] * prod(tiles(spec.out, m))
+        return None
+    costs: dict[Filtering | None, float] = {
+        None: inputs * outputs * prod(spec.window) * (prod(spec.out.shape[:3]) + 4 * BYTE)
+    }
+    for way in (way for way in WAYS if spec.window == (way.r, way.r)):
+        count = spec.out.shape[0] * prod(tiles(spec.out, way.m))
         moved = count * (inputs + outputs) * TRANSFORM
-        costs[m] = points(m) * (inputs * outputs * (count + 4 * BYTE) + moved)
-    return min(costs, key=lambda m: costs[m])
+        costs[way] = way.points * (inputs * outputs * (count + 4 * BYTE) + moved)
+    return min(costs, key=lambda way: costs[way])
 
 
 def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, spec: Conv2d, epilogue: Epilogue) -> bool:
@@ -43,22 +44,22 @@ def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, spec: 
 
     Return False, with nothing emitted, if it is not. Tensor cores make products too cheap for it on a GPU.
     """
-    m = 0 if isinstance(low.machine, Gpu) else choose(spec, low.machine.vector)
-    if m == 0:
+    way = None if isinstance(low.machine, Gpu) else choose(spec, low.machine.vector)
+    if way is None:
         return False
     source, out = views[0], views[1]
     inputs, outputs = spec.group_channels
-    before, after = (transformed(out.tensor, m, channels) for channels in (inputs, outputs))
+    before, after = (transformed(out.tensor, way, channels) for channels in (inputs, outputs))
     u, v = (low.fresh(f"{name}.{part}", t.shape, t.dtype) for part, t in (("points", before), ("products", after)))
     count = prod(before.shape[:3])
-    product = Conv2d(dense((1, 1, count, before.shape[3])), dense((1, 1, count, after.shape[3])), groups=points(m))
-    packed = low.weight(f"{name}.weight", pack.conv_weight(window_points(weight, m), points(m), low.machine))
-    finish = WinogradOutput(after, out.tensor, m, program(epilogue, views[2:]))
+    product = Conv2d(dense((1, 1, count, before.shape[3])), dense((1, 1, count, after.shape[3])), groups=way.points)
+    packed = low.weight(f"{name}.weight", pack.conv_weight(window_points(weight, way), way.points, low.machine))
+    finish = WinogradOutput(after, out.tensor, way, program(epilogue, views[2:]))
     low.emit(
         name,
-        f"winograd{m}",
+        f"winograd{way.m}",
         [
-            low.kernel(WinogradInput(source.tensor, before, m, spec.pad), [source], u),
+            low.kernel(WinogradInput(source.tensor, before, way, spec.pad), [source], u),
             low.kernel(product, [u, packed], v),
             low.kernel(finish, [v, *views[2:]], out),
         ],

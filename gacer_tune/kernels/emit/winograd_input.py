@@ -11,7 +11,7 @@ from gacer_tune.kernels.emit.blocks import splat
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.winograd import Place, over_tiles, transform
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.winograd import TRANSFORMS, TransformTile
+from gacer_tune.kernels.winograd import TransformTile
 from gacer_tune.kernels.winograd_input import WinogradInput
 
 Expr = Any
@@ -20,11 +20,11 @@ Expr = Any
 def emit(spec: WinogradInput, tile: TransformTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, output."""
     function = Function(name, spec.tensors(machine))
-    size, width, (height, breadth) = spec.m + 2, machine.vector, spec.source.shape[1:3]
+    (m, size), width, (height, breadth) = (spec.way.m, spec.way.extent), machine.vector, spec.source.shape[1:3]
 
     def body(place: Place) -> None:
         image, row, column, channel = place
-        top, left = row * spec.m - spec.pad[0], column * spec.m - spec.pad[1]
+        top, left = row * m - spec.pad[0], column * m - spec.pad[1]
         patch = T.alloc_buffer((size * size * width,), "float32", scope="local")
 
         def at(y: Expr, x: Expr) -> Expr:
@@ -46,7 +46,7 @@ def emit(spec: WinogradInput, tile: TransformTile, machine: Machine, name: str) 
         inside = tirx.all(top >= 0, top + size <= height, left >= 0, left + size <= breadth)
         when(inside, whole, clipped)
         values = [[T.bind(patch[at(y, x)]) for x in range(size)] for y in range(size)]
-        for y, line in enumerate(transform(TRANSFORMS[spec.m].b, values)):
+        for y, line in enumerate(transform(spec.way.image, values)):
             for x, value in enumerate(line):
                 function.store(1, (image, row, column, (y * size + x) * spec.channels + channel), value)
 
