@@ -22,8 +22,9 @@ install: $(VENV)/.installed ## make the environment and install the package with
 $(EXAMPLES)/%.onnx: $(VENV)/.installed
 	$(BIN)/python -m models write $* --out $(EXAMPLES)
 
-tune: $(EXAMPLES)/resnet18.onnx $(EXAMPLES)/bert_small.onnx ## tune two example models together on this machine, show the gain
+tune: $(EXAMPLES)/resnet18.onnx $(EXAMPLES)/bert_small.onnx ## tune two example models together on this machine, compare with ONNX Runtime
 	$(BIN)/gacer-tune tune $^ --budget $(BUDGET) --out out
+	$(BIN)/gacer-tune bench out --against onnxruntime
 
 test: $(VENV)/.installed ## run the tests
 	$(BIN)/python -m pytest -q
