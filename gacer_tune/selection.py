@@ -10,6 +10,10 @@ from gacer_tune.kernels.tensor import ceildiv
 
 MOST = 5
 SLOWEST = 1.5  # a variant this many times slower than the best, alone and shared, is of no use in any schedule
+MARGIN = 1.25  # times of a first look may be wrong by this much
+
+Point = tuple[float, float, int]  # seconds alone and under load, work items below zero: less is better
+Chosen = tuple[tuple[tuple[int, ...], ...], ...]  # of each tenant and kernel, numbers of variants
 
 
 def select(workload: Workload, profile: Profile, lanes: int) -> tuple[Workload, Profile]:
@@ -37,6 +41,17 @@ def select(workload: Workload, profile: Profile, lanes: int) -> tuple[Workload, 
     )
 
 
+def contenders(workload: Workload, profile: Profile, lanes: int) -> Chosen:
+    """At most MOST variants of a kernel that `select` may keep once times are known better than by this first look.
+
+    Equal kernels have equal ones.
+    """
+    means = _means(workload, profile)
+    return tuple(
+        tuple(tuple(_order(kernel, means, lanes, MARGIN)) for kernel in tenant.kernels) for tenant in workload.tenants
+    )
+
+
 def _with_ops(tenant: Tenant, ops: tuple[Op, ...]) -> Tenant:
     return Tenant(
         tenant.name, tenant.model, tenant.buffers, ops, tenant.inputs, tenant.outputs,
@@ -56,22 +71,31 @@ def _means(workload: Workload, profile: Profile) -> dict[str, tuple[float, float
     }
 
 
-def _order(kernel: Kernel, means: dict[str, tuple[float, float]], lanes: int) -> list[int]:
-    """Variants to keep, best under load first."""
+def _order(kernel: Kernel, means: dict[str, tuple[float, float]], lanes: int, margin: float = 1.0) -> list[int]:
+    """Variants to keep, best under load first; with a margin only what is worse by more than that is dropped."""
+    points = _points(kernel, means, lanes)
+    return sorted(_kept(points, margin), key=lambda number: (points[number][1], points[number][0], number))[:MOST]
+
+
+def _points(kernel: Kernel, means: dict[str, tuple[float, float]], lanes: int) -> list[Point]:
     points = []
     for variant in kernel.variants:
         alone, shared = means[variant.function]
         points.append((alone, shared * ceildiv(variant.items, lanes) * lanes / variant.items, -variant.items))
-    best_alone, best_shared = min(p[0] for p in points), min(p[1] for p in points)
-    kept = []
+    return points
+
+
+def _kept(points: list[Point], margin: float) -> list[int]:
+    """Those that are neither slow nor beaten."""
+    slow = [SLOWEST * margin * min(point[axis] for point in points) for axis in (0, 1)]
+    found = []
     for number, point in enumerate(points):
-        slow = point[0] > SLOWEST * best_alone and point[1] > SLOWEST * best_shared
-        beaten = any(_dominates(other, point) and other != point for other in points)
+        beaten = any(_dominates(other, point, margin) and other != point for other in points)
         twin = point in points[:number]
-        if not (slow or beaten or twin):
-            kept.append(number)
-    return sorted(kept, key=lambda number: (points[number][1], points[number][0], number))[:MOST]
+        if not (beaten or twin or (point[0] > slow[0] and point[1] > slow[1])):
+            found.append(number)
+    return found
 
 
-def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True))
+def _dominates(one: Point, other: Point, margin: float) -> bool:
+    return one[0] * margin <= other[0] and one[1] * margin <= other[1] and one[2] <= other[2]

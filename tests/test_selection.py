@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.workload import Tenant, Variant, Workload
-from gacer_tune.selection import MOST, select
+from gacer_tune.selection import MARGIN, MOST, SLOWEST, contenders, select
 from tests.support.workloads import chain
 
 
@@ -42,3 +42,30 @@ def test_slow_variants_are_dropped_and_few_are_kept() -> None:
     assert kept((16, 64), (1.0, 2.0), (1.0, 2.0)) == ["v0"]
     many = tuple(range(16, 32, 2))
     assert len(kept(many, tuple(1 + n / 100 for n in many), tuple(1 + n / 100 for n in many))) == MOST
+
+
+def looked_at(items: tuple[int, ...], alone: tuple[float, ...], shared: tuple[float, ...]) -> tuple[int, ...]:
+    return contenders(workload(*items), Profile(((alone,),), ((shared,),), 0.0, 0.0), 2)[0][0]
+
+
+def test_a_first_look_drops_only_what_is_clearly_worse() -> None:
+    near, far = 1.01, MARGIN * 1.01
+    assert set(looked_at((16, 16), (1.0, near), (1.0, near))) == {0, 1}, "select would drop it: the look may be wrong"
+    assert looked_at((16, 16), (1.0, far), (1.0, far)) == (0,)
+    assert set(looked_at((16, 16), (1.0, far), (1.0, near))) == {0, 1}, "clearly worse in one way only"
+    assert set(looked_at((16, 32), (1.0, far), (1.0, far))) == {0, 1}, "it has more items"
+    slow = SLOWEST * far
+    assert looked_at((16, 32), (1.0, slow), (1.0, slow)) == (0,)
+
+
+def test_a_second_look_is_at_the_most_promising_ones() -> None:
+    times = tuple(2.0 - n / 100 for n in range(MOST + 3))
+    assert looked_at((16,) * len(times), times, times) == tuple(range(MOST + 2, 2, -1))
+
+
+def test_equal_kernels_have_equal_contenders() -> None:
+    one = workload(16, 16)
+    pair = Workload((one.tenants[0], one.tenants[0]))
+    rows = (((1.0, 3.0),), ((3.0, 1.0),))
+    found = contenders(pair, Profile(rows, rows, 0.0, 0.0), 2)
+    assert found[0] == found[1] == ((0,),)

@@ -1,7 +1,8 @@
 """Times every variant of every kernel on this machine, and how much kernels that overlap slow each other down.
 
-All of it inside runs of the whole workload, so that operands are as cold as they will be. The runs are spread over
-several rounds and the shortest counts: what else the machine did for a moment is not the kernel's time.
+All of it inside runs of the whole workload, so that operands are as cold as they will be. A first look at every
+variant tells which ones could still be chosen; only these are timed again, over several rounds, and the shortest
+counts: what else the machine did for a moment is not the kernel's time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +21,14 @@ from gacer_tune.cost_model.profile import Profile, Rows
 from gacer_tune.executor.session import Loaded
 from gacer_tune.ir.schedule import Cluster, Schedule, sequential
 from gacer_tune.ir.workload import Workload
+from gacer_tune.selection import Chosen, contenders
 
 if TYPE_CHECKING:
     from gacer_tune.devices.bench import Bench
 
-RUNS = 3  # of each plan in a round, after one that warms up
-LEAST_ROUNDS, MOST_ROUNDS = 3, 10
+RUNS = 3  # of each plan in a round
+WARM_S = 0.05  # a longer run leaves nothing of the one before in the caches, and needs no run that warms up
+LEAST_ROUNDS, MOST_ROUNDS = 2, 10
 ENOUGH_S = 4.0  # no further round is begun after this
 PAIR_RUNS, FASTEST = 8, 3
 _LATE = (0.0, 0.25, 0.5, 0.75)  # share of the other tenants' ops that run before the late tenant begins
@@ -35,27 +39,40 @@ Cycles = NDArray[np.float64]
 
 @dataclass
 class _Timed:
-    """A plan and the shortest time of each of its rows so far, in seconds."""
+    """A plan, the shortest time of each of its rows so far, and the time of the last run that warmed up, in seconds."""
 
     loaded: Loaded
     best: Cycles
+    seconds: float = 0.0
 
 
 def profile(bench: Bench) -> Profile:
     """All that the timeline wants to know: variants alone and cut over all lanes, hand-over, launch, interference."""
     workload, lanes = bench.workload, len(bench.session.cpus)
-    plans = [
-        [_timed(bench, with_variant(workload, count, v)) for v in range(most_variants(workload))]
-        for count in sorted({1, lanes})
-    ]
     began = time.perf_counter()
+    every = tuple(tuple(tuple(range(len(k.variants))) for k in tenant.kernels) for tenant in workload.tenants)
+    plans = _plans(bench, every)
+    for timed in chain(*plans):
+        _run(bench, timed, 1)
+    first = Profile(_rows(workload, plans[0]), _rows(workload, plans[-1]))
+    again = _plans(bench, contenders(workload, first, lanes))
     for done in range(MOST_ROUNDS):
         if done >= LEAST_ROUNDS and time.perf_counter() - began > ENOUGH_S:
             break
-        for timed in (timed for group in plans for timed in group):
-            _run(bench, timed)
-    alone, shared = _rows(workload, plans[0]), _rows(workload, plans[-1])
+        for timed in chain(*again):
+            _run(bench, timed, RUNS)
+    alone, shared = (_rows(workload, (*plans[which], *again[which])) for which in (0, -1))
     return Profile(alone, shared, bench.handover(), bench.launch(), measure_interference(bench, alone))
+
+
+def _plans(bench: Bench, chosen: Chosen) -> list[list[_Timed]]:
+    """Sequential plans on one lane, and on all if there are more, that together have the chosen variants."""
+    most = max((len(row) for rows in chosen for row in rows), default=1)
+    nth = [tuple(tuple(row[n % len(row)] for row in rows) for rows in chosen) for n in range(most)]
+    return [
+        [_timed(bench, replace(sequential(bench.workload, lanes), variants=variants)) for variants in nth]
+        for lanes in sorted({1, len(bench.session.cpus)})
+    ]
 
 
 def most_variants(workload: Workload) -> int:
@@ -143,12 +160,14 @@ def _timed(bench: Bench, schedule: Schedule) -> _Timed:
     return _Timed(loaded, np.full(len(loaded.times), np.inf))
 
 
-def _run(bench: Bench, timed: _Timed) -> None:
-    for number in range(RUNS + 1):
+def _run(bench: Bench, timed: _Timed, runs: int) -> None:
+    """Time so many runs, after one that warms up: what is run for the first time is mapped by it, too."""
+    if not timed.seconds > WARM_S:
+        timed.seconds = bench.seconds(timed.loaded)
+    for _ in range(runs):
         bench.session.run(timed.loaded)
-        if number:
-            took = (timed.loaded.times[:, 1] - timed.loaded.times[:, 0]) / bench.hertz
-            timed.best = np.minimum(timed.best, took)
+        took = (timed.loaded.times[:, 1] - timed.loaded.times[:, 0]) / bench.hertz
+        timed.best = np.minimum(timed.best, took)
 
 
 def _rows(workload: Workload, plans: Sequence[_Timed]) -> Rows:
