@@ -23,18 +23,24 @@ def lower(function: tirx.PrimFunc, machine: Machine) -> Any:
     Scratch is left as allocations of constant size: they become stack (accumulators even registers), where TVM's
     workspace calls would cost two calls an item.
     """
-    passes = [
-        tirx.transform.BindTarget(target_of(machine)),
-        tirx.transform.FlattenBuffer(),
-        tirx.transform.VectorizeLoop(True),
-        tirx.transform.StorageRewrite(),
-        tirx.transform.UnrollLoop(),
-        tirx.transform.StmtSimplify(),
-        tirx.transform.RemoveNoOp(),
-        tirx.transform.CommonSubexprElim(),
-        tirx.transform.LowerIntrin(),
-    ]
-    return tvm.transform.Sequential(passes)(tvm.IRModule({"kernel": function}))
+    return passes(target_of(machine))(tvm.IRModule({"kernel": function}))
+
+
+def passes(target: Any) -> tvm.transform.Sequential:
+    """From plain loops (on a GPU: those of one thread) to what the target's code generator takes."""
+    return tvm.transform.Sequential(
+        [
+            tirx.transform.BindTarget(target),
+            tirx.transform.FlattenBuffer(),
+            tirx.transform.VectorizeLoop(True),
+            tirx.transform.StorageRewrite(),
+            tirx.transform.UnrollLoop(),
+            tirx.transform.StmtSimplify(),
+            tirx.transform.RemoveNoOp(),
+            tirx.transform.CommonSubexprElim(),
+            tirx.transform.LowerIntrin(),
+        ]
+    )
 
 
 def object_code(function: tirx.PrimFunc, machine: Machine) -> bytes:

@@ -13,6 +13,7 @@ import tvm_ffi
 from tvm import tirx
 
 from gacer_tune.kernels.cuda.gpu import Gpu
+from gacer_tune.kernels.emit.compile import passes
 
 # The names that TVM uses, instead of the headers it includes: NVRTC has not got them all.
 PRELUDE = """\
@@ -56,7 +57,7 @@ def source_of(function: tirx.PrimFunc, gpu: Gpu) -> str:
         "calling_conv": tvm.ir.CallingConv.DEVICE_KERNEL_LAUNCH,
         "tirx.is_global_func": True,
     }
-    lowered = tvm.transform.Sequential(passes(target))(tvm.IRModule({name: function}))[name].with_attrs(attributes)
+    lowered = passes(target)(tvm.IRModule({name: function}))[name].with_attrs(attributes)
     with compiling_with(lambda _: bytearray(b"-")):
         module = tvm.get_global_func("target.build.cuda")(tvm.IRModule({name: lowered}), target)
     text = str(module.inspect_source())
@@ -64,20 +65,6 @@ def source_of(function: tirx.PrimFunc, gpu: Gpu) -> str:
     dynamic = dynamic_nbytes(lowered)
     note = f"// dynamic shared memory: {dynamic} bytes\n" if dynamic else ""
     return f"{PRELUDE}{note}{kernel}\n"
-
-
-def passes(target: Any) -> list[Any]:
-    return [
-        tirx.transform.BindTarget(target),
-        tirx.transform.FlattenBuffer(),
-        tirx.transform.VectorizeLoop(True),
-        tirx.transform.StorageRewrite(),
-        tirx.transform.UnrollLoop(),
-        tirx.transform.StmtSimplify(),
-        tirx.transform.RemoveNoOp(),
-        tirx.transform.CommonSubexprElim(),
-        tirx.transform.LowerIntrin(),
-    ]
 
 
 def dynamic_nbytes(function: tirx.PrimFunc) -> int:
