@@ -17,8 +17,8 @@ from gacer_tune.kernels.program import NOTHING, Arg, Program, Step
 from gacer_tune.kernels.rules import Source, candidates, items
 from gacer_tune.kernels.tensor import dense
 from gacer_tune.kernels.window import Window
-from tests.cuda.variants import EXACT, PRECISIONS, SMALL, Case, case, error, launch, rounded, stored
-from tests.support.kernels import Operand, convolved, cuts, few, normal, operand, programs, seeds, views, windows
+from tests.cuda.variants import EXACT, PRECISIONS, SMALL, Case, case, launch, rounded, stored
+from tests.support.kernels import Operand, convolved, cuts, error, few, normal, operand, programs, seeds, views, windows
 
 
 @st.composite

@@ -15,7 +15,7 @@ from gacer_tune.kernels.cuda.product import TILES
 from gacer_tune.kernels.rules import Source, candidates, items
 from gacer_tune.kernels.tensor import Tensor
 from tests.cuda.emulator import emulate
-from tests.support.kernels import GUARD, Array, Operand, bits, epilogue, evaluated
+from tests.support.kernels import GUARD, Array, Operand, bits, epilogue, error, evaluated
 
 Value = TypeVar("Value")
 PRECISIONS: tuple[Precision, ...] = ("fp16", "tf32", "fp32")
@@ -65,16 +65,6 @@ def distinct(spec: Any, gpu: Gpu) -> list[Any]:
     tiles = candidates(spec, gpu)
     assert 1 <= len(set(tiles)) == len(tiles) <= 8
     return tiles
-
-
-def error(found: Array, expected: Array) -> float:
-    """Largest difference relative to the largest value (at least 1e-3, for results that cancel to nothing).
-
-    Infinite for another shape, and where only one of them is finite.
-    """
-    if found.shape != expected.shape or not np.array_equal(np.isfinite(found), np.isfinite(expected)):
-        return float("inf")
-    return float(np.abs(found.astype(np.float64) - expected).max() / max(np.abs(expected).max(), 1e-3))
 
 
 def launch(source: str, gpu: Gpu, operands: Sequence[Operand], lo: int, hi: int) -> None:
