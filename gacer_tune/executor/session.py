@@ -12,9 +12,10 @@ import numpy as np
 import tvm_ffi
 from numpy.typing import NDArray
 
+from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
 from gacer_tune.executor.memory import SLACK, Array, Block, port_nbytes
-from gacer_tune.executor.table import COUNTER_STRIDE, Table, tabulate
+from gacer_tune.executor.table import COUNTER_STRIDE, ENTRY, Table, tabulate
 from gacer_tune.ir.memory import ALIGNMENT
 from gacer_tune.ir.plan import Memory, Plan
 from gacer_tune.ir.workload import Port, Workload
@@ -51,11 +52,12 @@ class Session(Block):
         threads.load_runtime()
         super().__init__(workload, memory)
         self.cpus = tuple(cpus)
-        self._run = tvm_ffi.load_module(str(module))["run"]
+        self._run = _entry(module)
         self._functions = {name: number for number, name in enumerate(functions)}
         self.bytes = aligned(memory.nbytes + SLACK, np.uint8)
         self._counters = aligned(COUNTER_STRIDE * (len(self.cpus) + 1), np.int64)
         self._shared = tuple(tvm_ffi.from_dlpack(block) for block in (self.bytes, self._counters))
+        self._masks = tuple(tvm_ffi.from_dlpack(mask) for mask in (threads.mask(self.cpus[0]), threads.mask(0)))
         self._epoch = 0
         self._lock = threading.Lock()
 
@@ -87,14 +89,20 @@ class Session(Block):
         """Carry out the plan once, on the CPUs of this session."""
         with self._lock:
             threads.configure(self.cpus)
-            with threads.pinned(self.cpus[0]):
-                self._launch(loaded)
+            rows, operands, waits, starts, times = loaded.tensors
+            memory, counters = self._shared
+            self._epoch += EPOCH
+            self._run(
+                memory, rows, operands, waits, starts, counters, times, *self._masks, self._epoch, loaded.table.lanes
+            )
 
-    def _launch(self, loaded: Loaded) -> None:
-        rows, operands, waits, starts, times = loaded.tensors
-        memory, counters = self._shared
-        self._epoch += EPOCH
-        self._run(memory, rows, operands, waits, starts, counters, times, self._epoch, loaded.table.lanes)
+
+def _entry(module: Path) -> Any:
+    """The interpreter of a module."""
+    try:
+        return tvm_ffi.load_module(str(module))[ENTRY]
+    except AttributeError as error:
+        raise UserError(f"{module}: made by an older gacer-tune, tune again") from error
 
 
 def aligned(count: int, dtype: Any) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.workload import Workload
 
+ENTRY = "run_pinned"  # the interpreter's function; another name when its parameters change
 ROW = 6  # function, lo, hi, first operand, first wait, end of waits
 COUNTER_STRIDE = (
     16  # counters of two lanes lie 128 bytes apart: no shared cache line, nor a pair that is fetched together

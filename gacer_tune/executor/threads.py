@@ -5,19 +5,21 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tvm_ffi
+from numpy.typing import NDArray
 
 from gacer_tune.errors import UserError
 
 # Polls of a worker for the next run before it sleeps, about 4 ms; TVM's default keeps a core busy for 0.2 s after each.
 SPINS = "5000"
+MASK_NBYTES = 1024  # a bit for each of 8192 CPUs
 
 _configured = threading.local()
 
@@ -91,15 +93,11 @@ def _pool(cpus: Sequence[int]) -> None:
     function("runtime.config_threadpool")(-2, len(cpus), [str(cpu) for cpu in cpus])
 
 
-@contextmanager
-def pinned(cpu: int) -> Iterator[None]:
-    """Keep the calling thread on one CPU for as long as it is inside."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, (cpu,))
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+def mask(cpu: int) -> NDArray[np.uint8]:
+    """One CPU, as the system's calls want it."""
+    found = np.zeros(MASK_NBYTES, np.uint8)
+    found[cpu // 8] = 1 << cpu % 8
+    return found
 
 
 def function(name: str) -> Any:

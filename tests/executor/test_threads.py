@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from gacer_tune.devices.bench import Bench
 from gacer_tune.errors import UserError
+from gacer_tune.executor import session as sessions
 from gacer_tune.executor import threads
 from gacer_tune.executor.session import Session
+from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.schedule import breadth_first, sequential
 from gacer_tune.tenants import functions
@@ -39,6 +42,28 @@ def test_affinity_of_the_caller_is_left_alone() -> None:
     loaded = built.bench.load(sequential(built.compiled.workload, TWO))
     built.bench.session.run(loaded)
     assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="one core")
+def test_the_first_lane_runs_on_its_own_core() -> None:
+    """Where its caller may be elsewhere: seen from a second thread while a first one runs the plan."""
+    built = tiny(2)
+    workload, memory = built.compiled.workload, built.bench.session.memory
+    session = Session(built.module, workload, memory, functions(workload), CPUS[1::-1])
+    loaded, runner, enough = session.load(lower(workload, sequential(workload, 1))), list[int](), threading.Event()
+
+    def run() -> None:
+        runner.append(threading.get_native_id())
+        while not enough.is_set():
+            session.run(loaded)
+
+    thread, seen, end = threading.Thread(target=run), set[frozenset[int]](), time.monotonic() + 20
+    thread.start()
+    while time.monotonic() < end and len(seen) < 2:
+        seen |= {frozenset(os.sched_getaffinity(found)) for found in runner}
+    enough.set()
+    thread.join(60)
+    assert seen == {frozenset(CPUS), frozenset(CPUS[1:2])}
 
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="one core")
@@ -108,6 +133,14 @@ def test_instances_share_weights() -> None:
     ports = [tenant.outputs[0] for tenant in two.compiled.workload.tenants]
     first, second = (two.bench.session.port(number, port) for number, port in enumerate(ports))
     assert first.shape == second.shape and not (first == second).all(), "instances have inputs of their own"
+
+
+def test_a_module_of_another_interface_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = tiny(TWO)
+    workload = built.compiled.workload
+    monkeypatch.setattr(sessions, "ENTRY", "another")
+    with pytest.raises(UserError, match=r"\.so: made by an older gacer-tune, tune again"):
+        Session(built.module, workload, place(workload), functions(workload), CPUS[:1])
 
 
 def test_a_session_refuses_functions_it_does_not_have() -> None:
