@@ -31,6 +31,23 @@ def monoid_of(kind: str, dtype: str) -> Monoid:
     return PROD if kind == "prod" else SUM
 
 
+def term_of(spec: Reduce, value: Expr, dtype: str) -> Expr:
+    """What one element of the source contributes."""
+    if spec.kind == "l1":
+        return scalar.apply("abs", [T.bind(value)], dtype)
+    if spec.kind in ("sumsq", "l2"):
+        value = T.bind(value)
+        return value * value
+    return value
+
+
+def result_of(spec: Reduce, folded: Expr) -> Expr:
+    """What the terms of all elements make together."""
+    if spec.kind == "mean":
+        return T.bind(scalar.div(folded, scalar.like(spec.count, folded)))
+    return T.bind(tirx.sqrt(folded)) if spec.kind == "l2" else folded
+
+
 class _Emitter:
     def __init__(self, spec: Reduce, tile: ReduceTile, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
@@ -69,19 +86,8 @@ class _Emitter:
             self.write((*row, lane + offset), T.bind(results[run(offset, width)]), width)
 
     def term(self, index: Index, width: int) -> Expr:
-        """What one element of the source contributes."""
-        value = self.function.load(0, index, width)
-        if self.spec.kind == "l1":
-            return scalar.apply("abs", [T.bind(value)], self.dtype)
-        if self.spec.kind in ("sumsq", "l2"):
-            value = T.bind(value)
-            return value * value
-        return value
+        return term_of(self.spec, self.function.load(0, index, width), self.dtype)
 
     def write(self, index: Index, value: Expr, width: int) -> None:
-        if self.spec.kind == "mean":
-            value = T.bind(scalar.div(value, scalar.like(self.spec.count, value)))
-        if self.spec.kind == "l2":
-            value = T.bind(tirx.sqrt(value))
-        program = self.spec.program
-        self.function.store(-1, index, self.function.finish(program, 1, index, value, width))
+        done = self.function.finish(self.spec.program, 1, index, result_of(self.spec, value), width)
+        self.function.store(-1, index, done)

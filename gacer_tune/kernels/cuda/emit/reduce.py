@@ -6,16 +6,14 @@ from math import prod
 from typing import Any
 
 from tvm import tirx
-from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.cuda.emit.fold import Accumulators, each_turn, fold_neighbours, fold_strided
 from gacer_tune.kernels.cuda.emit.function import Function
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.reduce import ReduceTile, layout_of, shares
-from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import unravel
 from gacer_tune.kernels.emit.function import when
-from gacer_tune.kernels.emit.reduce import monoid_of
+from gacer_tune.kernels.emit.reduce import monoid_of, result_of, term_of
 from gacer_tune.kernels.reduce import Reduce
 from gacer_tune.kernels.tensor import ceildiv
 
@@ -48,7 +46,7 @@ class _Emitter:
         def add(sums: Accumulators, turn: Expr) -> None:
             *index, run = unravel(turn, runs)
             for value in self.function.load_run(0, (*row, *index, run * tile.width), tile.width):
-                sums.add(0, self.term(value))
+                sums.add(0, term_of(self.spec, value, self.dtype))
 
         each_turn(total, prod(runs), (self.function.thread % tile.split, tile.split), add)
         result = fold_neighbours(self.function, self.monoid, total.results()[0], tile.split, self.dtype)
@@ -67,7 +65,7 @@ class _Emitter:
         def add(sums: Accumulators, turn: Expr) -> None:
             at = unravel(turn, found.reduced)
             for i, value in enumerate(self.function.load_run(0, (*at, *index), tile.width)):
-                sums.add(i, self.term(value))
+                sums.add(i, term_of(self.spec, value, self.dtype))
 
         each_turn(totals, prod(found.reduced), (self.function.thread // lanes, tile.split), add)
         results = fold_strided(self.function, self.monoid, totals.results(), lanes, self.dtype)
@@ -81,21 +79,9 @@ class _Emitter:
             return number, None
         return tirx.min(number, count - 1), number < count
 
-    def term(self, value: Expr) -> Expr:
-        """What one element of the source contributes."""
-        if self.spec.kind == "l1":
-            return scalar.apply("abs", [T.bind(value)], self.dtype)
-        if self.spec.kind in ("sumsq", "l2"):
-            value = T.bind(value)
-            return value * value
-        return value
-
     def write(self, index: Index, values: list[Expr]) -> None:
-        if self.spec.kind == "mean":
-            values = [T.bind(scalar.div(value, scalar.like(self.spec.count, value))) for value in values]
-        if self.spec.kind == "l2":
-            values = [T.bind(tirx.sqrt(value)) for value in values]
-        done = self.function.finish_run(self.spec.program, 1, index, values)
+        results = [result_of(self.spec, value) for value in values]
+        done = self.function.finish_run(self.spec.program, 1, index, results)
         if len(done) == 1:
             self.function.store(-1, index, done[0])
         else:
