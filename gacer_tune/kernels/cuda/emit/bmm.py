@@ -9,8 +9,8 @@ from tvm import tirx
 
 from gacer_tune.kernels.bmm import BatchMatmul
 from gacer_tune.kernels.cuda.bmm import product_of
-from gacer_tune.kernels.cuda.emit.conv2d import neighbours, unraveled
 from gacer_tune.kernels.cuda.emit.function import Expr, Function
+from gacer_tune.kernels.cuda.emit.panel import neighbours, unraveled
 from gacer_tune.kernels.cuda.emit.product import ProductEmitter, Sides
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.product import ProductTile, depth

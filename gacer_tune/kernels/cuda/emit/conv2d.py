@@ -9,10 +9,11 @@ from tvm import tirx
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.conv2d import product_of
 from gacer_tune.kernels.cuda.emit.function import Expr, Function
+from gacer_tune.kernels.cuda.emit.panel import neighbours, unraveled
 from gacer_tune.kernels.cuda.emit.product import ProductEmitter, Sides
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.product import ProductTile, depth
-from gacer_tune.kernels.tensor import Tensor, ceildiv
+from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.kernels.views import merged_outer
 
 OUTSIDE = -(1 << 20)  # a row that no image has
@@ -111,27 +112,6 @@ class Weights:
         if self.steps_left:
             conditions.append(step[0] < self.k)
         return line[0] + step[0] * self.pack, conditions
-
-
-def neighbours(tensor: Tensor, axis: int, vector: int) -> bool:
-    """True when the tensor is whole vectors along an axis, each aligned if the first one is."""
-    axis %= len(tensor.shape)
-    others = (stride for a, stride in enumerate(tensor.strides) if a != axis)
-    return tensor.strides[axis] == 1 and tensor.shape[axis] % vector == 0 and all(s % vector == 0 for s in others)
-
-
-def unraveled(index: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
-    """Indices along the axes of a shape from one row-major index that is not negative."""
-    found: list[Expr] = []
-    for axis, extent in reversed(list(enumerate(shape))):
-        if extent == 1:
-            found.append(0)
-        elif axis and any(n > 1 for n in shape[:axis]):
-            found.append(tirx.truncmod(index, extent))
-            index = tirx.truncdiv(index, extent)
-        else:
-            found.append(index)
-    return tuple(reversed(found))
 
 
 def _between(value: Expr, end: int) -> list[Expr]:

@@ -16,6 +16,7 @@ from tvm.script.ir_builder import tirx as T
 from gacer_tune.kernels.cuda.emit.function import Expr, Function, call, local
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.product import LINE, WARP_COLUMNS, depth
+from gacer_tune.kernels.tensor import Tensor
 
 WORDS = LINE // 4
 
@@ -38,6 +39,27 @@ class Reader(Protocol):
     def at(self, line: list[Expr], step: list[Expr]) -> tuple[Expr, list[Expr]]:
         """Offset of an element, and the conditions under which it is there (else it counts as 0)."""
         ...
+
+
+def neighbours(tensor: Tensor, axis: int, vector: int) -> bool:
+    """True when the tensor is whole vectors along an axis, each aligned if the first one is."""
+    axis %= len(tensor.shape)
+    others = (stride for a, stride in enumerate(tensor.strides) if a != axis)
+    return tensor.strides[axis] == 1 and tensor.shape[axis] % vector == 0 and all(s % vector == 0 for s in others)
+
+
+def unraveled(index: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
+    """Indices along the axes of a shape from one row-major index that is not negative."""
+    found: list[Expr] = []
+    for axis, extent in reversed(list(enumerate(shape))):
+        if extent == 1:
+            found.append(0)
+        elif axis and any(n > 1 for n in shape[:axis]):
+            found.append(tirx.truncmod(index, extent))
+            index = tirx.truncdiv(index, extent)
+        else:
+            found.append(index)
+    return tuple(reversed(found))
 
 
 @dataclass(frozen=True, slots=True)
