@@ -20,6 +20,10 @@ class ChannelNormTile:
     lanes: int
     split: int
 
+    @property
+    def threads(self) -> int:
+        return self.lanes * self.split
+
 
 def items(spec: ChannelNorm, tile: ChannelNormTile, gpu: Gpu) -> int:  # noqa: ARG001 - the same for all
     return spec.out.shape[0] * ceildiv(spec.groups, tile.lanes)

@@ -20,6 +20,8 @@ LINE = 64  # bytes of a row of the left operand that one step of the reduction c
 SHARED = 48 << 10  # bytes of a block, without asking the driver for more
 STAGES = 4
 VARIANTS = 5
+PIECE = 16  # rows that a warp brings into order at a time when sums leave its registers
+PAD = 40  # words from one row to the next one then: lanes that write pairs of different rows meet no bank twice
 PARTS = (4, 2)
 
 # Of the estimate, in cycles of a processor: bytes that it reads from L2 in one, one access to L2, a block's start.
@@ -64,6 +66,16 @@ class ProductTile:
     def stages(self, steps: int) -> int:
         """How many steps are in shared memory at a time: those that are being read while one is multiplied."""
         return min(STAGES, SHARED // self.stage_nbytes, max(steps // self.teams, 2))
+
+    @property
+    def result_words(self) -> int:
+        """Shared memory, in words, without which results cannot be brought into order."""
+        return self.warps * PIECE * PAD
+
+    def shared_words(self, steps: int) -> int:
+        """Shared memory of a block in words: for the operands, then for the sums of other teams, then for results."""
+        sums = self.team_threads * self.warp_rows * (self.teams - 1)
+        return max(self.stages(steps) * self.stage_nbytes // 4, self.result_words, sums)
 
 
 @dataclass(frozen=True, slots=True)

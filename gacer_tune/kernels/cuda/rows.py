@@ -19,6 +19,10 @@ class RowsTile:
     lanes: int
     rows: int
 
+    @property
+    def threads(self) -> int:
+        return self.lanes * self.rows
+
 
 def width(spec: Rows, gpu: Gpu) -> int:
     """Neighbours that a thread takes at a time."""

@@ -30,7 +30,7 @@ def emit(spec: ChannelNorm, tile: ChannelNormTile, gpu: Gpu, name: str) -> tirx.
     tensors = list(spec.tensors(gpu))
     first = len(tensors) - 1 - len(spec.program.operands)
     images = pixels_merged([tensors[0], *tensors[first:]])
-    function = Function(name, [images[0], *tensors[1:first], *images[1:]], tile.lanes * tile.split)
+    function = Function(name, [images[0], *tensors[1:first], *images[1:]], tile.threads)
     return function.build(_Emitter(spec, tile, function).block)
 
 

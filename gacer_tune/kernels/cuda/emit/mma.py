@@ -9,9 +9,8 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.cuda.emit.function import Expr, call, local
 from gacer_tune.kernels.cuda.emit.panel import Layout, Team
-from gacer_tune.kernels.cuda.emit.results import PAD
 from gacer_tune.kernels.cuda.gpu import Gpu
-from gacer_tune.kernels.cuda.product import WARP_COLUMNS, ProductTile
+from gacer_tune.kernels.cuda.product import PAD, WARP_COLUMNS, ProductTile
 
 COLUMNS = WARP_COLUMNS // 8  # pieces side by side
 

@@ -12,7 +12,7 @@ from tvm.script.ir_builder import tirx as T
 from gacer_tune.kernels.cuda.emit.function import Expr, Function, call, local, shared, sync
 from gacer_tune.kernels.cuda.emit.mma import Mma
 from gacer_tune.kernels.cuda.emit.panel import WORDS, Layout, Panel, Reader, Team, all_of
-from gacer_tune.kernels.cuda.emit.results import Core, results, words_needed
+from gacer_tune.kernels.cuda.emit.results import Core, results
 from gacer_tune.kernels.cuda.emit.simt import Simt
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.product import Product, ProductTile
@@ -72,8 +72,7 @@ class ProductEmitter:
         )
         core = self.core((left, right))
         parts = self.product.parts(self.gpu)
-        gathered = self.tile.team_threads * core.size * (self.tile.teams - 1)
-        words = max(self.stages * self.tile.stage_nbytes // 4, words_needed(self.tile), gathered)
+        words = self.tile.shared_words(self.steps)
         memory = shared(words, "uint32")
         self.pipeline(memory, panels, core, parts)
 

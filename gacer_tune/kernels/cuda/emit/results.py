@@ -9,10 +9,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.cuda.emit.function import Expr, call, local
-from gacer_tune.kernels.cuda.product import WARP_COLUMNS, ProductTile
-
-PAD = 40  # words from one row to the next one: lanes that write pairs of different rows meet no bank twice
-PIECE = 16  # rows that a warp brings into order at a time
+from gacer_tune.kernels.cuda.product import PAD, PIECE, WARP_COLUMNS, ProductTile
 
 
 class Core(Protocol):
@@ -33,11 +30,6 @@ class Core(Protocol):
     def put(self, memory: Any, word: Expr, piece: int) -> None: ...
 
 
-def words_needed(tile: ProductTile) -> int:
-    """Shared memory without which `results` does not work."""
-    return tile.warps * PIECE * PAD
-
-
 def results(
     core: Core,
     tile: ProductTile,
@@ -52,7 +44,7 @@ def results(
     """
     buffer, size = memory
     pieces = tile.warp_rows // PIECE
-    some = max(n for n in (1, 2, 4) if n == 1 or (n <= pieces and n * words_needed(tile) <= size))
+    some = max(n for n in (1, 2, 4) if n == 1 or (n <= pieces and n * tile.result_words <= size))
     lane, chunks = tirx.truncmod(thread, 32), WARP_COLUMNS // width
     mine = tirx.truncdiv(thread, 32) * (some * PIECE * PAD)
     for first in range(0, pieces, some):

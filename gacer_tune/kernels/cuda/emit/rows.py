@@ -28,7 +28,7 @@ def emit(spec: Rows, tile: RowsTile, gpu: Gpu, name: str) -> tirx.PrimFunc:
     tensors = list(spec.tensors(gpu))
     first = len(tensors) - 1 - len(spec.program.operands)
     merged = merged_outer([tensors[0], *tensors[first:]], 1)
-    function = Function(name, [merged[0], *tensors[1:first], *merged[1:]], tile.lanes * tile.rows)
+    function = Function(name, [merged[0], *tensors[1:first], *merged[1:]], tile.threads)
     return function.build(_Emitter(spec, tile, gpu, function).block)
 
 

@@ -9,8 +9,7 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.cuda.emit.function import Expr, call, local
 from gacer_tune.kernels.cuda.emit.panel import Layout, Team
-from gacer_tune.kernels.cuda.emit.results import PAD, PIECE
-from gacer_tune.kernels.cuda.product import WARP_COLUMNS, ProductTile
+from gacer_tune.kernels.cuda.product import PAD, PIECE, WARP_COLUMNS, ProductTile
 
 
 class Simt:
