@@ -15,7 +15,7 @@ from types import MappingProxyType
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import Timeline
 from gacer_tune.ir.plan import Plan, Slice
-from gacer_tune.ir.workload import Kernel, Workload
+from gacer_tune.ir.workload import Kernel, Variant, Workload
 from gacer_tune.search.simulated import SimulatedDevice
 
 NOISE = 0.01
@@ -25,7 +25,8 @@ NOISE = 0.01
 class GpuModel:
     """Estimates, for an H100 SXM unless given otherwise. flops_s: of a full GPU, by precision; bytes_s: of its memory.
 
-    blocks       thread blocks that an SM runs at once
+    resident     by function: thread blocks of it that an SM runs at once (kernels/cuda/occupancy.py)
+    blocks       the same for functions that are not in `resident`
     saturating   share of the SMs that is enough to use all of the bandwidth
     block_s      what a block takes besides its arithmetic: start, first loads, last stores
     gap_s        between two kernels of one stream of a graph
@@ -45,6 +46,11 @@ class GpuModel:
     gap_s: float = 1.2e-6
     event_s: float = 1.6e-6
     graph_s: float = 6e-6
+    resident: Mapping[str, int] = field(default_factory=dict)
+
+    def slots(self, function: str) -> int:
+        """Blocks of a function that the GPU runs at once."""
+        return self.sms * self.resident.get(function, self.blocks)
 
 
 GPU_MODELS: dict[str, GpuModel] = {
@@ -67,10 +73,9 @@ class Load:
         return self.seconds * max(1.0, self.arithmetic * max(1.0, shares), self.traffic * max(1.0, traffic))
 
 
-def load_of(gpu: GpuModel, precision: str, kernel: Kernel, items: int, part: tuple[int, int]) -> Load:
-    """The load of work items [lo, hi) = part of a kernel that has `items` of them: blocks run in waves."""
-    blocks = part[1] - part[0]
-    slots = gpu.sms * gpu.blocks
+def load_of(gpu: GpuModel, precision: str, kernel: Kernel, variant: Variant, blocks: int) -> Load:
+    """The load of so many blocks of a kernel in a variant: they run in waves."""
+    items, slots = variant.items, gpu.slots(variant.function)
     share = min(1.0, blocks / slots)
     each_s = gpu.block_s + kernel.flops / items * slots / gpu.flops_s[precision]
     arithmetic_s = -(-blocks // slots) * each_s
@@ -84,7 +89,7 @@ def profile_of(workload: Workload, gpu: GpuModel, precision: str, lanes: int) ->
     alone, shared = [], []
     for tenant in workload.tenants:
         loads = [
-            [load_of(gpu, precision, kernel, v.items, (0, v.items)) for v in kernel.variants]
+            [load_of(gpu, precision, kernel, variant, variant.items) for variant in kernel.variants]
             for kernel in tenant.kernels
         ]
         alone.append(tuple(tuple(load.seconds for load in row) for row in loads))
@@ -156,7 +161,7 @@ class _Run:
 
     def _load(self, piece: Slice) -> Load:
         kernel = self.workload.tenants[piece.tenant].kernels[piece.kernel]
-        return load_of(self.gpu, self.precision, kernel, kernel.variants[piece.variant].items, (piece.lo, piece.hi))
+        return load_of(self.gpu, self.precision, kernel, kernel.variants[piece.variant], piece.hi - piece.lo)
 
     def _end(self, lane: int, now: float) -> None:
         self.ends[lane].append(now)

@@ -13,6 +13,12 @@ from gacer_tune.devices.simulated_gpu import GpuStandIn
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import Cluster, Schedule, sequential
 from gacer_tune.ir.workload import Kernel, Tenant, Variant, Workload
+from gacer_tune.kernels.conv2d import Conv2d
+from gacer_tune.kernels.cuda.estimate import resident_blocks
+from gacer_tune.kernels.cuda.gpu import Gpu
+from gacer_tune.kernels.cuda.product import ProductTile
+from gacer_tune.kernels.rules import Source
+from gacer_tune.kernels.tensor import dense
 from gacer_tune.search.seeds import BASELINES, baselines
 from gacer_tune.search.simulated_gpu import (
     GPU_MODELS,
@@ -35,20 +41,41 @@ def kernel(items: int, flops: int = 0, nbytes: int = 0) -> Kernel:
     return Kernel((), (Variant("f", items),), flops, nbytes)
 
 
-def load(made: Kernel, lo: int, hi: int) -> tuple[float, float]:
-    items = made.variants[0].items
-    found = load_of(TOY, "fp16", made, items, (lo, hi))
+def load(made: Kernel, blocks: int, gpu: GpuModel = TOY) -> tuple[float, float]:
+    found = load_of(gpu, "fp16", made, made.variants[0], blocks)
     return found.share, found.seconds
 
 
 def test_loads_by_hand() -> None:
-    assert load(kernel(5), 0, 5) == (0.5, 1.0)
-    assert load(kernel(10), 0, 10) == (1.0, 1.0)
-    assert load(kernel(11), 0, 11) == (1.0, 2.0), "a second wave for one block"
-    assert load(kernel(5, flops=5), 0, 5) == (0.5, 2.0), "one operation a block, one a second for each SM"
-    assert load(kernel(10, nbytes=1000), 0, 10) == (1.0, 10.0), "1000 bytes at 100 a second"
-    assert load(kernel(10, nbytes=1000), 0, 5) == (0.5, 5.0), "half of the SMs are enough for all of the bandwidth"
-    assert load(kernel(10, nbytes=1000), 0, 1) == (0.1, 5.0), "a tenth gets a fifth of it"
+    assert load(kernel(5), 5) == (0.5, 1.0)
+    assert load(kernel(10), 10) == (1.0, 1.0)
+    assert load(kernel(11), 11) == (1.0, 2.0), "a second wave for one block"
+    assert load(kernel(5, flops=5), 5) == (0.5, 2.0), "one operation a block, one a second for each SM"
+    assert load(kernel(10, nbytes=1000), 10) == (1.0, 10.0), "1000 bytes at 100 a second"
+    assert load(kernel(10, nbytes=1000), 5) == (0.5, 5.0), "half of the SMs are enough for all of the bandwidth"
+    assert load(kernel(10, nbytes=1000), 1) == (0.1, 5.0), "a tenth gets a fifth of it"
+
+
+def test_kernels_that_leave_room_for_others_have_more_slots() -> None:
+    """Four blocks of f at a time on each of 10 SMs; each of 40 has a fortieth of the arithmetic."""
+    gpu = replace(TOY, resident={"f": 4})
+    assert load(kernel(20), 20, gpu) == (0.5, 1.0)
+    assert load(kernel(41), 41, gpu) == (1.0, 2.0), "a second wave for one block"
+    assert load(kernel(40, flops=40), 40, gpu) == (1.0, 5.0)
+    assert load(kernel(40, flops=40), 40) == (1.0, 8.0), "one block at a time: four waves of 1 s and 1 s"
+
+
+def test_slots_of_a_workload_are_those_of_its_kernels() -> None:
+    """128 x 128 in fp16: 256 threads of 128 registers, so 16384 // 4096 = 4 warps a scheduler, 16 // 8 = 2 blocks.
+
+    16 x 32: 12 KiB and 1 KiB of shared memory, 228 // 13 = 17 blocks.
+    """
+    spec = Conv2d(dense((1, 64, 64, 128), "float16"), dense((1, 64, 64, 256), "float16"), (3, 3), pad=(1, 1))
+    tiles = {"large": ProductTile(128, 128, 64), "small": ProductTile(16, 32, 16)}
+    found = resident_blocks({name: Source(spec, tile, Gpu()) for name, tile in tiles.items()})
+    assert found == {"large": 2, "small": 17}
+    model = replace(GPU_MODELS["h100"], resident=found)
+    assert [model.slots(name) for name in ("large", "small", "neither")] == [132 * 2, 132 * 17, 132 * 2]
 
 
 def idle(tenant: Tenant, flops: int = 0) -> Tenant:
@@ -92,7 +119,7 @@ def test_bounds_of_every_plan(case: tuple[Workload, Schedule]) -> None:
     for (lane, at), piece in places(plan):
         begin, end = found.starts_s[lane][at], found.ends_s[lane][at]
         made = workload.tenants[piece.tenant].kernels[piece.kernel]
-        alone = load_of(gpu, "fp16", made, made.variants[piece.variant].items, (piece.lo, piece.hi))
+        alone = load_of(gpu, "fp16", made, made.variants[piece.variant], piece.hi - piece.lo)
         assert end - begin >= alone.seconds * (1 - 1e-9)
         assert begin >= gpu.graph_s
         assert at == 0 or begin >= found.ends_s[lane][at - 1] + gpu.gap_s - 1e-12
