@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from gacer_tune.cli.codes import INTERRUPTED
+from gacer_tune.cli.effort import Effort
 from gacer_tune.cli.options import Batch, Json, Precision, Shapes, Simulate, Target, spread
 from gacer_tune.cli.output import Output, printable, table
 from gacer_tune.cli.progress import interruptible, listening
@@ -109,12 +110,13 @@ def tune(options: Options) -> None:
 
     try:
         with interruptible() as stop, listening() as listen:
-            summary = tune_settings(settings, listen, stop)
+            effort = Effort(listen)
+            summary = tune_settings(settings, effort, stop)
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted: no artifact was written; --resume goes on with the trials in {settings.out}\n")
         raise typer.Exit(INTERRUPTED) from None
-    _show(summary, output)
-    output.result({**asdict(summary), "interrupted": stop.is_set()})
+    _show(summary, effort, output)
+    output.result({**asdict(summary), "interrupted": stop.is_set(), "preparation": effort.document()})
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
 
@@ -141,7 +143,7 @@ def _show_plan(settings: Settings, output: Output) -> None:
     output.result({"dry_run": True, **asdict(plan)})
 
 
-def _show(summary: Summary, output: Output) -> None:
+def _show(summary: Summary, effort: Effort, output: Output) -> None:
     console = output.console()
     console.print(
         gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s, r.breadth_first_s) for r in summary.rows])
@@ -149,6 +151,8 @@ def _show(summary: Summary, output: Output) -> None:
     output.say(f"{verdict(summary)}.")
     low, high = map(seconds_text, summary.interval_s)
     output.say(f"what was written takes {seconds_text(summary.best_s)} (95 % interval {low} to {high}).")
+    if text := effort.text():
+        output.say(f"{text}.")
     output.say(
         f"{summary.trials} trials, {summary.failed_trials} failed, in {clock_text(summary.seconds_spent)}; the search "
         f"ended: {summary.stopped}. Written:"

@@ -28,8 +28,11 @@ class CompileError(RuntimeError):
     """A kernel does not compile: a bug of its rule."""
 
 
-def build(sources: Iterable[Source], cache: Cache, workers: int, progress: Progress | None = None) -> dict[str, Path]:
-    """Return the object file of each function by its name; `progress(done, all)` is called as compiling goes on."""
+def build(sources: Iterable[Source], cache: Cache, workers: int, progress: Progress) -> dict[str, Path]:
+    """Return the object file of each function by its name.
+
+    `progress(done, all)` is called once for what the cache has, and then as compiling goes on.
+    """
     wanted = {source.name: source for source in sources}
     found: dict[str, Path] = {}
     missing: list[Source] = []
@@ -39,10 +42,10 @@ def build(sources: Iterable[Source], cache: Cache, workers: int, progress: Progr
             missing.append(source)
         else:
             found[name] = path
+    progress(len(found), len(wanted))
     for name, code in _compiled(missing, workers):
         found[name] = cache.put(key(name), code, ".o")
-        if progress is not None:
-            progress(len(found), len(wanted))
+        progress(len(found), len(wanted))
     return found
 
 

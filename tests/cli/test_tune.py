@@ -117,11 +117,16 @@ def test_json_is_the_last_line_and_alone_on_stdout(cli: Cli, models: Path, tunin
     said = cli("tune", models / "det.onnx", "--json")
     assert said.code == 0
     assert len(said.out.splitlines()) == 1
-    assert said.last == {
+    found = said.last
+    preparation = found.pop("preparation")
+    assert preparation["first_measured_s"] > 0
+    assert preparation["compiled"] == preparation["cached"] == 0
+    assert found == {
         "artifact": "out", "accepted": True, "baseline": "lane_per_tenant", "baseline_s": 0.0185, "best_s": 0.015,
         "failed_trials": 2, "files": ["out/module.so", "out/manifest.json"], "interrupted": False, "origin": "evolve",
         "p_value": 0.001, "seconds_spent": 125.0, "speedup": 1.234, "strategy": "evolve", "trials": 41,
         "trials_per_minute": 19.7, "stopped": "the time is used up", "interval_s": [0.0148, 0.0153],
+        "refused": "",
         "rows": [
             dict(name="det", sequential_s=0.01, lane_per_tenant_s=0.012, tuned_s=0.008, breadth_first_s=0.009),
             dict(name="together", sequential_s=0.021, lane_per_tenant_s=0.0185, tuned_s=0.015, breadth_first_s=0.02),
