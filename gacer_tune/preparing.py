@@ -24,14 +24,19 @@ from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.rules import Processor, code_version
 from gacer_tune.lowering.graph import Array
 from gacer_tune.search.simulated_gpu import profile_of
-from gacer_tune.selection import select
+from gacer_tune.selection import adopted, select
 from gacer_tune.store.cache import Cache
+from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.store.schedules import records
 from gacer_tune.targets import DEFAULT_PRECISION, device_key, lanes_of, machine_here, machine_of, model_of
 from gacer_tune.temporary import temporary_folder
 from gacer_tune.tenants import Compiled, Model, assemble, functions
 
 if TYPE_CHECKING:
     from gacer_tune.settings import Settings, TenantSettings
+
+
+MOST_READ = 100  # schedules of the cache that are looked at for times
 
 
 @dataclass(frozen=True)
@@ -86,24 +91,45 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
         profile = profile_of(compiled.workload, model, settings.precision or DEFAULT_PRECISION, len(cpus))
         return Prepared(*select(compiled.workload, profile, 1), compiled, folder, cpus, cache)
     save_weights(folder / "weights.safetensors", compiled.weights.items())
-    key = _profile_key(compiled.workload, cpus)
-    known = cache.get_json(key)
+    known = known_times(compiled.workload, len(cpus), cache)
     if known is None:
         _stage(folder, compiled, compiled.workload, cache, listen)
         listen(Event("profile", f"{len(compiled.sources)} kernel variants"))
         with ChildDevice(folder, cpus) as device:
-            workload, profile = select(compiled.workload, device.profile(), len(cpus))
-        cache.put_json(key, {"workload": workload.to_json(), "profile": profile.to_json()})
-    else:
-        workload, profile = Workload.from_json(known["workload"]), Profile.from_json(known["profile"])
-    _stage(folder, compiled, workload, cache, listen)
-    return Prepared(workload, profile, compiled, folder, cpus, cache)
+            known = select(compiled.workload, device.profile(), len(cpus))
+        document = {"workload": known[0].to_json(), "profile": known[1].to_json()}
+        cache.put_json(_profile_key(compiled.workload, len(cpus)), document)
+    _stage(folder, compiled, known[0], cache, listen)
+    return Prepared(*known, compiled, folder, cpus, cache)
 
 
-def _profile_key(workload: Workload, cpus: Sequence[int]) -> str:
+def known_times(workload: Workload, lanes: int, cache: Cache) -> tuple[Workload, Profile] | None:
+    """The selected variants and their times: as measured here before, else as a schedule of the cache has them.
+
+    Such a schedule may have come from another machine of this kind.
+    """
+    found = cache.get_json(_profile_key(workload, lanes))
+    if found is not None:
+        return Workload.from_json(found["workload"]), Profile.from_json(found["profile"])
+    if workload.target != "cpu":
+        return None
+    here, code = host_fingerprint().key(), profile_code()
+    for _, record in records(cache, MOST_READ):
+        same = (record.fingerprint.key(), record.schedule.lanes, record.profiled_by) == (here, lanes, code)
+        if same and (taken := adopted(workload, record.workload, record.profile)) is not None:
+            return taken
+    return None
+
+
+def _profile_key(workload: Workload, lanes: int) -> str:
     """Times belong to a workload, to a machine, and to the number of lanes that were busy at once."""
-    parts = [code_version("devices", "executor"), PROFILE_FORMAT, workload.key, device_key(workload), len(cpus)]
+    parts = [profile_code(), workload.key, device_key(workload), lanes]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
+
+
+def profile_code() -> str:
+    """The code that measures profiles, and the interpreter that runs kernels meanwhile."""
+    return f"{PROFILE_FORMAT} {code_version('devices', 'executor')}"
 
 
 def save_weights(path: Path, weights: Iterable[tuple[str, Array]]) -> None:
@@ -129,6 +155,7 @@ def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: 
     key = hashlib.sha256(canonical([code_version("executor"), version("apache-tvm"), list(names)]).encode()).hexdigest()
     found = cache.get(key)
     if found is not None:
+        listen(Event("compile", "", len(names), len(names)))
         return found
     sources = [compiled.sources[name] for name in names]
     if isinstance(sources[0].machine, Gpu):

@@ -14,6 +14,7 @@ from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import normal
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Kernel, Tenant, Workload
+from gacer_tune.preparing import profile_code
 from gacer_tune.search.acceptance import Outcome, finalists
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.trial import Trial
@@ -152,6 +153,7 @@ def remember(settings: Settings, prepared: Prepared, outcome: Outcome, trials: S
         ),
         made_s=time.time(),
         gpu=gpu_text(settings, prepared.workload),
+        profiled_by=profile_code(),
     )  # fmt: skip
     try:
         keep(prepared.cache, record)

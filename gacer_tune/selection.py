@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gacer_tune.cost_model.profile import Profile
-from gacer_tune.ir.workload import Kernel, Op, Tenant, Workload
+from gacer_tune.cost_model.profile import Profile, Rows
+from gacer_tune.ir.workload import Kernel, Op, Workload
 from gacer_tune.kernels.tensor import ceildiv
 
 MOST = 5
@@ -24,20 +24,52 @@ def select(workload: Workload, profile: Profile, lanes: int) -> tuple[Workload, 
     over its occurrences, so that equal kernels keep equal variants.
     """
     means = _means(workload, profile)
-    tenants, alone, shared = [], [], []
-    for t, tenant in enumerate(workload.tenants):
-        orders = [_order(kernel, means, lanes) for kernel in tenant.kernels]
+    chosen = tuple(tuple(tuple(_order(k, means, lanes)) for k in tenant.kernels) for tenant in workload.tenants)
+    alone, shared = (_chosen_times(rows, chosen) for rows in (profile.alone, profile.shared))
+    return _with_variants(workload, chosen), replace(profile, alone=alone, shared=shared)
+
+
+def adopted(workload: Workload, selected: Workload, profile: Profile) -> tuple[Workload, Profile] | None:
+    """The workload with the variants that were selected elsewhere for the same kernels, and their times.
+
+    Names of functions and times are all that is taken over, buffers and work items are those of the workload itself.
+    None unless models, kernels and functions are the same.
+    """
+    if [tenant.model for tenant in workload.tenants] != [tenant.model for tenant in selected.tenants]:
+        return None
+    pairs = [(one.kernels, other.kernels) for one, other in zip(workload.tenants, selected.tenants, strict=True)]
+    if any(len(ours) != len(theirs) for ours, theirs in pairs):
+        return None
+    try:
+        chosen = tuple(
+            tuple(_places(kernel, other) for kernel, other in zip(ours, theirs, strict=True)) for ours, theirs in pairs
+        )
+    except ValueError:  # a function that is not among ours
+        return None
+    return _with_variants(workload, chosen), profile
+
+
+def _places(kernel: Kernel, selected: Kernel) -> tuple[int, ...]:
+    names = [variant.function for variant in kernel.variants]
+    return tuple(names.index(variant.function) for variant in selected.variants)
+
+
+def _with_variants(workload: Workload, chosen: Chosen) -> Workload:
+    tenants = []
+    for tenant, orders in zip(workload.tenants, chosen, strict=True):
         kernels = iter(
             replace(kernel, variants=tuple(kernel.variants[v] for v in order))
             for kernel, order in zip(tenant.kernels, orders, strict=True)
         )
         ops = tuple(Op(op.name, op.kind, tuple(next(kernels) for _ in op.kernels)) for op in tenant.ops)
-        tenants.append(_with_ops(tenant, ops))
-        alone.append(tuple(tuple(profile.alone[t][k][v] for v in order) for k, order in enumerate(orders)))
-        shared.append(tuple(tuple(profile.shared[t][k][v] for v in order) for k, order in enumerate(orders)))
-    return (
-        Workload(tuple(tenants), workload.target),
-        replace(profile, alone=tuple(alone), shared=tuple(shared)),
+        tenants.append(replace(tenant, ops=ops))
+    return Workload(tuple(tenants), workload.target)
+
+
+def _chosen_times(times: Rows, chosen: Chosen) -> Rows:
+    return tuple(
+        tuple(tuple(row[v] for v in order) for row, order in zip(rows, orders, strict=True))
+        for rows, orders in zip(times, chosen, strict=True)
     )
 
 
@@ -50,13 +82,6 @@ def contenders(workload: Workload, profile: Profile, lanes: int) -> Chosen:
     return tuple(
         tuple(tuple(_order(kernel, means, lanes, MARGIN)) for kernel in tenant.kernels) for tenant in workload.tenants
     )
-
-
-def _with_ops(tenant: Tenant, ops: tuple[Op, ...]) -> Tenant:
-    return Tenant(
-        tenant.name, tenant.model, tenant.buffers, ops, tenant.inputs, tenant.outputs,
-        tenant.batch, tenant.weight, tenant.slo_s,
-    )  # fmt: skip
 
 
 def _means(workload: Workload, profile: Profile) -> dict[str, tuple[float, float]]:

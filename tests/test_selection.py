@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.workload import Tenant, Variant, Workload
-from gacer_tune.selection import MARGIN, MOST, SLOWEST, contenders, select
+from gacer_tune.selection import MARGIN, MOST, SLOWEST, adopted, contenders, select
 from tests.support.workloads import chain
 
 
@@ -69,3 +69,26 @@ def test_equal_kernels_have_equal_contenders() -> None:
     rows = (((1.0, 3.0),), ((3.0, 1.0),))
     found = contenders(pair, Profile(rows, rows, 0.0, 0.0), 2)
     assert found[0] == found[1] == ((0,),)
+
+
+def test_what_was_selected_elsewhere_is_taken_over_by_its_functions() -> None:
+    ours = workload(16, 8, 32)
+    profile = Profile((((1.0, 2.0, 1.1),),), (((1.0, 2.0, 1.1),),), 0.25)
+    selected, times = select(ours, profile, 2)
+    assert [variant.function for variant in selected.tenants[0].kernels[0].variants] == ["v0", "v2"]
+    foreign = replace(selected.tenants[0], name="their name", buffers=())
+    (op,) = foreign.ops
+    forged = tuple(replace(variant, items=7) for variant in op.kernels[0].variants)
+    foreign = replace(foreign, ops=(replace(op, kernels=(replace(op.kernels[0], variants=forged),)),))
+    assert adopted(ours, Workload((foreign,)), times) == (selected, times)
+
+
+def test_what_was_selected_for_other_kernels_is_not_taken_over() -> None:
+    ours, profile = workload(16, 32), Profile((((1.0, 1.1),),), (((1.0, 1.1),),))
+    (tenant,) = ours.tenants
+    retrained = Workload((replace(tenant, model="another"),))
+    longer = Workload((replace(tenant, ops=(*tenant.ops, *tenant.ops)),))
+    twice = Workload((tenant, tenant))
+    assert adopted(ours, ours, profile) == (ours, profile)
+    for other in (retrained, longer, twice, workload(16, 32, 48)):
+        assert adopted(ours, other, profile) is None

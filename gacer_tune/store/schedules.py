@@ -54,7 +54,8 @@ class Result:
 class Record:
     """trials: the best other schedules, best first; fingerprint: where all was measured; made_s: when, Unix time.
 
-    gpu: canonical JSON of the GPU and the precision of the kernels, empty for the target cpu.
+    gpu: canonical JSON of the GPU and the precision of the kernels, empty for the target cpu. profiled_by: digest of
+    the code that has measured the profile, empty where nobody knows.
     """
 
     workload: Workload
@@ -66,6 +67,7 @@ class Record:
     result: Result
     made_s: float
     gpu: str = ""
+    profiled_by: str = ""
 
     @property
     def key(self) -> str:
@@ -88,6 +90,7 @@ class Record:
             "result": asdict(self.result),
             "made_s": self.made_s,
             "gpu": self.gpu,
+            "profiled_by": self.profiled_by,
         }
 
     def to_bytes(self) -> bytes:
@@ -134,6 +137,7 @@ def _record(document: Mapping[str, Any]) -> Record:
         result=_typed(Result, document["result"]),
         made_s=float(document["made_s"]),
         gpu=_typed(str, document["gpu"]),
+        profiled_by=_typed(str, document.get("profiled_by", "")),
     )
 
 
