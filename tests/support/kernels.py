@@ -6,6 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -44,10 +45,14 @@ def few(examples: int) -> settings:
 
 
 def machines() -> list[Machine]:
-    """Machines whose code this processor can run, widest vectors first."""
+    """All machines, widest vectors first; the code for one this processor is not is compiled for it all the same.
+
+    Loops, tiles and packing stay those of the machine, only the compiler splits its vectors into narrower ones.
+    """
     flags = set(Path("/proc/cpuinfo").read_text().split())
     needs = {"avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"}, "avx2": {"avx2", "fma"}, "x86-64": set[str]()}
-    return [MACHINES[name] for name, wanted in needs.items() if wanted <= flags]
+    here = next(MACHINES[name] for name, wanted in needs.items() if wanted <= flags)
+    return [MACHINES[n] if wanted <= flags else replace(MACHINES[n], mcpu=here.mcpu) for n, wanted in needs.items()]
 
 
 class Operand:

@@ -1,0 +1,28 @@
+"""Code for every kind of processor, also for those that this one is not."""
+
+import pytest
+import tvm
+
+from gacer_tune.kernels.conv2d import Conv2d, candidates
+from gacer_tune.kernels.emit.compile import lower, target_of
+from gacer_tune.kernels.emit.conv2d import emit
+from gacer_tune.kernels.machine import MACHINES
+from gacer_tune.kernels.tensor import dense
+
+WIDEST = {"avx512": "%zmm", "avx2": "%ymm", "x86-64": "%xmm"}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_vectors_are_as_wide_as_the_machine_has_them(name: str) -> None:
+    machine = MACHINES[name]
+    spec = Conv2d(dense((1, 14, 14, 64)), dense((1, 14, 14, 96)), (3, 3), pad=(1, 1))
+    tile = candidates(spec, machine)[0]
+    assert tile.vectors * tile.columns < machine.registers
+    kernel = lower(emit(spec, tile, machine, "kernel"), machine)
+    assembly = tvm.get_global_func("target.build.llvm")(kernel, target_of(machine)).inspect_source("s")
+    used = {register: assembly.count(register) for register in WIDEST.values()}
+    assert used[WIDEST[name]] >= 100
+    for wider in ("%zmm", "%ymm", "%xmm"):
+        if wider == WIDEST[name]:
+            break
+        assert used[wider] == 0, f"{name} has no {wider}"
