@@ -93,9 +93,7 @@ def verdict(figures: Any) -> str:
     if figures.accepted:
         return f"{figures.speedup:.2f}x faster than the best baseline ({baseline}), p = {figures.p_value:.2g}"
     if figures.refused:
-        return (
-            f"nothing could be proven, {figures.refused}: {baseline} was written; tune again when the machine is quiet"
-        )
+        return f"nothing could be proven, {figures.refused}: {baseline} was written; tune again when it is quiet"
     return f"nothing better than {baseline} was found (p = {figures.p_value:.2g}); it was written"
 
 

@@ -24,6 +24,10 @@ _QUIET = 0.2  # the share of them that is
 Pause = Callable[[float], None]
 
 
+def wait(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 class Anchored:
     """A device whose times are those that a machine of steady speed would show: of each run the ratio to the anchor's
     run beside it, times what the anchor took when it was first measured.
@@ -31,7 +35,7 @@ class Anchored:
     The anchor is the first schedule that is measured, or the one of `anchor`, with the seconds that are usual for it.
     """
 
-    def __init__(self, device: Device, anchor: tuple[Schedule, float] | None = None, pause: Pause = time.sleep) -> None:
+    def __init__(self, device: Device, anchor: tuple[Schedule, float] | None = None, pause: Pause = wait) -> None:
         self.device, self._anchor, self._pause = device, anchor, pause
         self._levels: deque[float] = deque(maxlen=_WINDOW)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.search.anchored import CALM, Anchored, Pause, checked_pairs
+from gacer_tune.search.anchored import CALM, Anchored, Pause, checked_pairs, wait
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.trial import Failure
@@ -33,7 +32,7 @@ class Surroundings:
 
     anchor: tuple[Schedule, float] | None = None
     others: Callable[[], float] = nobody
-    pause: Pause = time.sleep
+    pause: Pause = wait
 
 
 @dataclass(frozen=True)

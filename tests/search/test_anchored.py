@@ -1,0 +1,136 @@
+"""A machine whose speed is not steady, made of numbers: what is found there must hold where nothing else runs."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from dataclasses import dataclass, field
+
+import pytest
+
+from gacer_tune.ir.schedule import Schedule, lane_per_tenant, sequential
+from gacer_tune.ir.workload import Workload
+from gacer_tune.search.acceptance import accept
+from gacer_tune.search.anchored import quiet_s
+from gacer_tune.search.device import Pairs
+from gacer_tune.search.duel import Surroundings
+from gacer_tune.search.objective import Objective, ranked
+from gacer_tune.search.simulated import SimulatedDevice
+from gacer_tune.search.trial import Failure, Timing, Trial
+from gacer_tune.search.tune import TuneOptions, tune
+from tests.support.workloads import chain, random_profile
+
+MIX = Workload(tuple(chain(name, (2, 4, 8, 3), variants=2) for name in "ab"))
+PROFILE = random_profile(random.Random(7), MIX)
+QUIET = SimulatedDevice(MIX, PROFILE, 2, contention=0.3)
+MAKESPAN = Objective(MIX)
+
+
+def wide(schedule: Schedule) -> bool:
+    """Whether a tenant uses both lanes: the lane that waits for the other one suffers where a core is shared."""
+    return any(len(lanes) > 1 for cluster in schedule.clusters for lanes in cluster.lanes)
+
+
+@dataclass
+class Shared:
+    """QUIET with something else that comes and goes: `period` runs without it, as many with it. It makes every run
+    `drift` times as long, and those that spread a tenant over both lanes `wait` times longer still. A pause lets it go.
+    """
+
+    period: int
+    drift: float = 1.0
+    wait: float = 1.0
+    runs: int = 0
+    lanes: int = 2
+    pauses: list[float] = field(default_factory=list)
+
+    def _factor(self, schedule: Schedule) -> float:
+        self.runs += 1
+        if self.runs // self.period % 2 == 0:
+            return 1.0
+        return self.drift * (self.wait if wide(schedule) else 1.0)
+
+    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
+        true = QUIET.measure(schedule, 1)
+        assert isinstance(true, Timing)
+        seconds: list[float] = []
+        while len(seconds) < repeats and not (seconds and seconds[-1] > give_up_s):
+            seconds.append(true.median_s * self._factor(schedule))
+        return Timing.of_runs(seconds, [[t * s / true.median_s for t in true.tenants_s] for s in seconds])
+
+    def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
+        both = [true_s(schedule) for schedule in (a, b)]
+        return tuple((both[0] * self._factor(a), both[1] * self._factor(b)) for _ in range(pairs))
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.runs += self.period // 4
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def true_s(schedule: Schedule) -> float:
+    timing = QUIET.measure(schedule, 1)
+    assert isinstance(timing, Timing)
+    return timing.median_s
+
+
+def searched(device: Shared, anchored: bool, monkeypatch: pytest.MonkeyPatch, trials: int = 60) -> list[Trial]:
+    monkeypatch.setattr("time.sleep", device.pause)
+    options = TuneOptions(1e9, trials, "evolve", anchored=anchored)
+    return list(tune(MIX, device, PROFILE, options, clock=lambda: 0.0))
+
+
+def best_s(trials: list[Trial]) -> float:
+    """What the schedule that looks best takes in quiet moments."""
+    return true_s(ranked(trials, MAKESPAN)[0][1].schedule)
+
+
+BASE_S = min(true_s(trial.schedule) for trial in tune(MIX, QUIET, PROFILE, TuneOptions(1e9, 3)))
+PERIODS = (37, 90, 250)
+
+
+def order_errors(trials: list[Trial]) -> float:
+    """Share of the pairs of trials whose true order is not the measured one."""
+    pairs = [(t.result.median_s, true_s(t.schedule)) for t in trials if isinstance(t.result, Timing)]
+    both = [(a, b) for n, a in enumerate(pairs) for b in pairs[:n] if not math.isclose(a[1], b[1])]
+    return statistics.mean((a[0] < b[0]) != (a[1] < b[1]) for a, b in both)
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_drift_does_not_change_the_order(period: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All runs take twice as long for a while: what was measured then looks bad, unless held against the anchor."""
+    plain, beside = (searched(Shared(period, 2.0), anchored, monkeypatch) for anchored in (False, True))
+    assert order_errors(beside) < 0.02 < 0.05 < order_errors(plain)
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_what_suffers_least_from_others_is_not_taken_for_the_fastest(
+    period: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With something else on a core, plans that wait for both lanes suffer: the slower ones look better."""
+    plain, beside = (searched(Shared(period, 1.2, 2.0), anchored, monkeypatch) for anchored in (False, True))
+    assert order_errors(beside) < 0.02 < order_errors(plain)
+    assert best_s(beside) <= best_s(plain) * 1.001 and best_s(beside) < BASE_S
+
+
+def test_what_is_accepted_holds_on_the_quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the last word falls while something else runs, what is slower in quiet would win."""
+    slow = [s for s in (lane_per_tenant(MIX, 2), sequential(MIX, 1)) if not wide(s)]
+    found = searched(Shared(90, 1.2, 2.0), True, monkeypatch, 3)
+    worse = [Trial(schedule, QUIET.measure(schedule, 1), "evolve", 9) for schedule in slow if true_s(schedule) > BASE_S]
+    assert worse
+    reference = [trial for trial in found if wide(trial.schedule)]
+    assert reference
+    outcomes = []
+    for known in (False, True):
+        busy = Shared(10**9, 1.2, 2.5, runs=10**9)
+        quiet = quiet_s(found)
+        assert quiet is not None
+        around = Surroundings((found[0].schedule, quiet) if known else None, pause=lambda _: None)
+        outcomes.append(accept(busy, MAKESPAN, worse, reference, 30, around))
+    assert outcomes[0].accepted and true_s(outcomes[0].schedule) > BASE_S, "nobody knows what quiet is"
+    assert not outcomes[1].accepted
+    assert outcomes[1].refused.endswith("times as long as in quiet moments")
