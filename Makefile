@@ -6,7 +6,7 @@ EXAMPLES := build/models
 BUDGET ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help install tune test check bench wheel clean
+.PHONY: help install tune test fuzz check bench wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ tune: $(EXAMPLES)/resnet18.onnx $(EXAMPLES)/bert_small.onnx ## tune two example 
 
 test: $(VENV)/.installed ## run the tests
 	$(BIN)/python -m pytest -q
+
+fuzz: $(VENV)/.installed ## run the tests of kernels and operators on 20 times as many shapes, new ones each time
+	KERNEL_EXAMPLES=20 $(BIN)/python -m pytest -q tests/kernels tests/lowering/test_fallback.py
 
 $(VENV)/.checked: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
