@@ -1,8 +1,8 @@
-"""Compiles mixes of models here for a GPU elsewhere: `python -m tests.gpu.bundle OUT [--quick]`.
+"""Compiles mixes of models here for a GPU elsewhere: `python -m tests.gpu.bundle OUT [--mix MODEL+MODEL]`.
 
 Where the mixes are measured there may be no TVM, no compiler and no network. A folder of OUT has all that running one
-mix takes: module.so, weights.safetensors, workload.json as for a measuring child, and the models, as they are and as
-our frontend sees them. OUT/site holds TVM's runtime libraries as a package, to be put on PYTHONPATH there.
+mix takes: module.so, weights.safetensors, workload.json as for a measuring child, the models as our frontend sees them,
+and small ones also as they are. OUT/site holds TVM's runtime libraries as a package, to be put on PYTHONPATH there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import onnx
 
@@ -23,26 +24,18 @@ from gacer_tune.events import Event, Listen
 from gacer_tune.executor.cuda.module import module_of
 from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
-from gacer_tune.kernels.cuda.gpu import GPUS, Gpu
+from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
 from gacer_tune.lowering.lower import lower_model
 from gacer_tune.preparing import save_weights
 from gacer_tune.store.cache import Cache
 from gacer_tune.tenants import Model, assemble, functions
 from models import MODELS
+from tests.bench.sets import TOGETHER
 from tests.cuda.stubs import compile_stubs, load_stubs
 from tests.support.small_models import SMALL
 
-MIXES = (
-    "resnet18+bert_small",
-    "resnet50+mobilenet_v2",
-    "mobilenet_v3+efficientnet_b0+squeezenet",
-    "unet+resnet18",
-    "ssd+bert_small+resnet18",
-    "googlenet+shufflenet",
-    "vit_tiny+mobilenet_v2",
-    "tiny_yolo+resnet18+bert_small",
-)
-QUICK = ("tiny_mlp+tiny_branchy", "tiny_attention")
+MIXES = (*TOGETHER[:7], "tiny_yolo+resnet18+bert_small")
+BATCHES = (1, 8)
 LIBRARIES = ("libtvm_runtime.so", "libtvm_runtime_cuda.so")
 
 
@@ -60,12 +53,10 @@ class Bundle:
         return f"{self.mix}-b{self.batch}-{self.precision}{'-small' if self.small else ''}"
 
 
-def wanted(quick: bool) -> list[Bundle]:
+def wanted(mixes: Sequence[str] = MIXES, batches: Sequence[int] = BATCHES) -> list[Bundle]:
     """Small models at every precision to be checked, large ones at fp16 to be measured."""
-    if quick:
-        return [Bundle(mix, 1, "tf32", True) for mix in QUICK]
-    checked = [Bundle(mix, 1, precision, True) for mix in MIXES for precision in ("fp32", "tf32", "fp16")]
-    return checked + [Bundle(mix, batch, "fp16", False) for mix in MIXES for batch in (1, 8)]
+    checked = [Bundle(mix, 1, precision, True) for mix in mixes for precision in get_args(Precision)]
+    return checked + [Bundle(mix, batch, "fp16", False) for mix in mixes for batch in batches]
 
 
 def write(bundle: Bundle, folder: Path, cache: Cache, most: int) -> None:
@@ -77,6 +68,8 @@ def write(bundle: Bundle, folder: Path, cache: Cache, most: int) -> None:
         path = folder / f"{number}.onnx"
         onnx.save((SMALL if bundle.small else MODELS)[name](), str(path))
         canonical = load_model(path, {}, bundle.batch if bundle.batch > 1 else None)
+        if not bundle.small:
+            path.unlink()  # only outputs of small models are checked against it
         onnx.save(canonical, str(folder / f"{number}.canonical.onnx"))
         low = lower_model(canonical, gpu, input_bounds(canonical))
         lowered.append(Model(name, "0" * 64, low, bundle.batch))
@@ -109,7 +102,8 @@ def copy_runtime(site: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compile mixes of models for a GPU elsewhere.")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--quick", action="store_true", help="two mixes of tiny models")
+    parser.add_argument("--mix", action="append", metavar="MODEL+MODEL", help="only this mix, or these")
+    parser.add_argument("--batch", action="append", type=int, help="measured at this batch only, or these")
     parser.add_argument("--variants", type=int, default=3, help="at most so many of each kernel")
     parser.add_argument("--stubs", action="store_true", help="no NVIDIA driver here: let stubs stand for it")
     given = parser.parse_args(arguments)
@@ -117,9 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.stubs:
             compile_stubs(Path(folder))
             load_stubs(Path(folder))
-        for bundle in wanted(given.quick):
+        for bundle in wanted(given.mix or MIXES, given.batch or BATCHES):
             write(bundle, given.out / bundle.name, Cache(), given.variants)
     copy_runtime(given.out / "site")
+    nbytes = sum(path.stat().st_size for path in given.out.rglob("*") if path.is_file())
+    sys.stdout.write(f"{given.out}: {nbytes / 2**20:.1f} MiB\n")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""On a GPU: outputs against ONNX Runtime, every schedule's bits, bad candidates: `python -m tests.gpu.check BUNDLE`."""
+"""On a GPU: outputs against ONNX Runtime, every schedule's bits, bad candidates: `python -m tests.gpu.check BUNDLE`.
+
+Exits with 3 when something is not right; after a crash the next run goes on behind the mix that crashed.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import argparse
 import json
 import random
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from gacer_tune.ir.workload import Workload
 from gacer_tune.search.streams import one_stream, stream_per_tenant
 from gacer_tune.search.trial import Failure, Timing
 from tests.gpu.mixes import Mix, folders, open_mix
+from tests.gpu.results import checks, work_through
 
 SCHEDULES = 12
 LANES = 6
@@ -72,30 +76,26 @@ def _fault(folder: Path, fault: str, kind: str, schedules: tuple[Schedule, Sched
     return "ok"
 
 
+def checked(folder: Path, dry: bool) -> dict[str, Any]:
+    mix = open_mix(folder, LANES, dry)
+    parts = {"outputs": check_outputs(mix, dry), "exactness": check_exactness(mix, 1)}
+    return {**parts, "ok": all(part["ok"] for part in parts.values())}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check bundled mixes on a GPU.")
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--json", type=Path, help="where to write all results")
+    parser.add_argument("--json", type=Path, required=True, help="where to write all results")
     parser.add_argument("--budget", type=float, default=150.0, help="no further mix is begun after so many seconds")
     parser.add_argument("--dry-run", action="store_true", help="no GPU: a driver that computes zeros")
     given = parser.parse_args(arguments)
-    results: dict[str, Any] = {}
-    began = time.monotonic()
     small = folders(given.bundle, small=True)
-    for folder in small:
-        if time.monotonic() - began > given.budget:
-            results[folder.name] = {"skipped": True, "ok": True}
-            continue
-        mix = open_mix(folder, LANES, given.dry_run)
-        parts = {"outputs": check_outputs(mix, given.dry_run), "exactness": check_exactness(mix, 1)}
-        results[folder.name] = {**parts, "ok": all(part["ok"] for part in parts.values())}
-        sys.stdout.write(f"{'ok    ' if results[folder.name]['ok'] else 'FAILED'} {folder.name}\n")
+    parts = [(folder.name, partial(checked, folder, given.dry_run)) for folder in small]
     if small and not given.dry_run:
-        results["faults"] = check_faults(small[0])
-        sys.stdout.write(f"{'ok    ' if results['faults']['ok'] else 'FAILED'} faults\n")
-    if given.json is not None:
-        given.json.write_text(json.dumps(results, indent=1))
-    return 0 if results and all(result["ok"] for result in results.values()) else 1
+        parts.append(("faults", partial(check_faults, small[0])))
+    results = work_through(given.json, parts, given.budget)
+    sys.stdout.write(checks(results) + "\n")
+    return 0 if results and all(result.get("ok") for result in results.values()) else 3
 
 
 if __name__ == "__main__":

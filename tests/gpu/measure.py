@@ -1,5 +1,7 @@
 """On a GPU: plans against PyTorch over the bundled mixes: `python -m tests.gpu.measure BUNDLE --json OUT`.
 
+Exits with 3 when some mix was not measured; after a crash the next run goes on behind the mix that crashed.
+
 For each mix every variant is timed, the baselines and some neighbours of the best are measured, and the best is run in
 interleaved pairs against the best baseline. PyTorch runs the same models at the same precision, timed the same way.
 """
@@ -7,12 +9,12 @@ interleaved pairs against the best baseline. PyTorch runs the same models at the
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from gacer_tune.lowering.graph import read_graph
 from gacer_tune.search.seeds import baselines, seeds
 from gacer_tune.search.trial import Timing
 from tests.gpu.mixes import Mix, folders, open_mix
+from tests.gpu.results import table, work_through
 
 LANES = 6
 RUNS, PAIRS = 9, 30
@@ -86,24 +89,6 @@ def _timed(torch: Any, run: Callable[[], Any], scrap: Any) -> float:
     return statistics.median(seconds)
 
 
-def table(results: dict[str, Any]) -> str:
-    """One line a mix: milliseconds, and our gain over the best of the others."""
-    names = sorted({name for row in results.values() for name in row.get("torch_s", {})})
-    lines = [
-        f"{'mix':<52}{'baseline':>10}{'ours':>10}{'gain':>7}" + "".join(f"{n:>15}" for n in names) + f"{'against':>9}"
-    ]
-    for mix, row in results.items():
-        if "best_s" not in row:
-            lines.append(f"{mix:<52}{row.get('failed', 'not measured')}")
-            continue
-        rivals = row.get("torch_s", {})
-        columns = "".join(f"{1000 * rivals[n]:>15.3f}" if n in rivals else f"{'-':>15}" for n in names)
-        ratio = f"{min(rivals.values()) / row['best_s']:>8.2f}x" if rivals else f"{'-':>9}"
-        ours = f"{1000 * row['baseline_s']:>10.3f}{1000 * row['best_s']:>10.3f}{row['gain']:>6.2f}x"
-        lines.append(f"{mix:<52}{ours}{columns}{ratio}")
-    return "\n".join(lines)
-
-
 def measured(folder: Path, budget_s: float, dry: bool) -> dict[str, Any]:
     mix = open_mix(folder, LANES, dry)
     row = searched(mix, budget_s)
@@ -126,17 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="the mixes of small models")
     parser.add_argument("--dry-run", action="store_true", help="no GPU: a driver that computes zeros, no PyTorch")
     given = parser.parse_args(arguments)
-    results: dict[str, Any] = {}
     search_s = 0.2 if given.dry_run else given.search
-    began = time.monotonic()
-    for folder in folders(given.bundle, given.small):
-        if given.only not in folder.name:
-            continue
-        late = time.monotonic() - began > given.budget
-        results[folder.name] = {"failed": "no time left"} if late else measured(folder, search_s, given.dry_run)
-        given.json.write_text(json.dumps(results, indent=1))
+    wanted = [folder for folder in folders(given.bundle, given.small) if given.only in folder.name]
+    parts = [(folder.name, partial(measured, folder, search_s, given.dry_run)) for folder in wanted]
+    results = work_through(given.json, parts, given.budget)
     sys.stdout.write(table(results) + "\n")
-    return 0 if any("best_s" in row for row in results.values()) else 1
+    return 0 if results and all("best_s" in row for row in results.values()) else 3
 
 
 if __name__ == "__main__":

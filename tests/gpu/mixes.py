@@ -20,7 +20,10 @@ from gacer_tune.ir.workload import Workload
 
 @dataclass(frozen=True)
 class Mix:
-    """`bench` has the sample inputs of SEED; models are the files as they are, canonical as our frontend sees them."""
+    """`bench` has the sample inputs of SEED; canonical: the models as our frontend sees them.
+
+    models: small ones, as they are.
+    """
 
     name: str
     precision: str

@@ -1,0 +1,78 @@
+"""Results on a GPU, kept so that a crash costs one of them; `python -m tests.gpu.results RESULTS` shows them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+CRASHED = {"failed": "the process ended here"}  # stands there while a mix is worked on
+LATE = {"failed": "no time left"}
+Row = dict[str, Any]
+
+
+def work_through(path: Path, parts: Iterable[tuple[str, Callable[[], Row]]], budget_s: float) -> dict[str, Row]:
+    """Write what each part returns to a file as soon as it is there; none is begun after `budget_s`.
+
+    Parts that the file has already are left out: when one ends the process, the next process goes on behind it.
+    """
+    results, began = known(path), time.monotonic()
+    for name, part in parts:
+        if name in results:
+            continue
+        results[name] = CRASHED
+        path.write_text(json.dumps(results, indent=1))
+        results[name] = part() if time.monotonic() - began <= budget_s else LATE
+        path.write_text(json.dumps(results, indent=1))
+    return results
+
+
+def known(path: Path) -> dict[str, Row]:
+    """Results that there are; none where there is no file or a process was stopped while it wrote."""
+    try:
+        found: dict[str, Row] = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found
+
+
+def checks(results: dict[str, Row]) -> str:
+    """One line that counts, and one for each mix that is not right."""
+    bad = {name: row for name, row in results.items() if not row.get("ok")}
+    lines = [f"checked: {len(results) - len(bad)} ok, {len(bad)} not"]
+    for name, row in bad.items():
+        wrong = [kind for kind, part in row.items() if isinstance(part, dict) and not part["ok"]]
+        lines.append(f"{name:<52}{row.get('failed') or 'wrong: ' + ', '.join(wrong)}")
+    return "\n".join(lines)
+
+
+def table(results: dict[str, Row]) -> str:
+    """One line a mix: milliseconds, and our gain over the best of the others."""
+    names = sorted({name for row in results.values() for name in row.get("torch_s", {})})
+    lines = [
+        f"{'mix':<52}{'baseline':>10}{'ours':>10}{'gain':>7}" + "".join(f"{n:>15}" for n in names) + f"{'against':>9}"
+    ]
+    for mix, row in results.items():
+        if "best_s" not in row:
+            lines.append(f"{mix:<52}{row.get('failed', 'not measured')}")
+            continue
+        rivals = row.get("torch_s", {})
+        columns = "".join(f"{1000 * rivals[n]:>15.3f}" if n in rivals else f"{'-':>15}" for n in names)
+        ratio = f"{min(rivals.values()) / row['best_s']:>8.2f}x" if rivals else f"{'-':>9}"
+        ours = f"{1000 * row['baseline_s']:>10.3f}{1000 * row['best_s']:>10.3f}{row['gain']:>6.2f}x"
+        lines.append(f"{mix:<52}{ours}{columns}{ratio}")
+    return "\n".join(lines)
+
+
+def main(folder: Path) -> int:
+    for name, shown in (("check", checks), ("measure", table)):
+        results = known(folder / f"{name}.json")
+        sys.stdout.write(f"{shown(results) if results else f'{name}: nothing was written'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
