@@ -189,7 +189,7 @@ def _alone(workload: Workload, tenant: int, schedule: Schedule, session: Session
     only = Workload((workload.tenants[tenant],), workload.target)
     plan = lower(only, schedule, session.memory)
     lanes = tuple(tuple(replace(piece, tenant=tenant) for piece in lane) for lane in plan.lanes)
-    return Plan(lanes, session.memory)
+    return Plan(lanes, session.memory, plan.priorities)
 
 
 def _same_names(what: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -28,7 +28,8 @@ def lower(workload: Workload, schedule: Schedule, memory: Memory | None = None) 
         for tenant, op in _issue(schedule, cluster, workload):
             builder.issue(cluster, tenant, op)
         builder.close()
-    return Plan(tuple(map(tuple, builder.lanes)), memory or place(workload))
+    priorities = schedule.lane_priorities if schedule.priorities else ()
+    return Plan(tuple(map(tuple, builder.lanes)), memory or place(workload), priorities)
 
 
 def _issue(schedule: Schedule, cluster: int, workload: Workload) -> Iterator[tuple[int, int]]:

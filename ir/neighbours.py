@@ -13,13 +13,14 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any, Literal
 
-from gacer_tune.ir.schedule import Cluster, Schedule
+from gacer_tune.ir.schedule import PRIORITIES, Cluster, Schedule
 from gacer_tune.ir.workload import Tenant, Workload
 
 Only = Literal["spatial", "temporal"]
 Move = Callable[[Workload, Schedule, random.Random], Schedule]
 
 _FRUITLESS_DRAWS = 1000
+_PRIORITISED = 0.3  # share of the random schedules whose lanes have priorities, where they can
 
 
 def neighbours(
@@ -27,10 +28,12 @@ def neighbours(
 ) -> Iterator[Schedule]:
     """Yield legal schedules one move away, for ever, each different from `schedule` but not from each other.
 
-    spatial moves change chunks, lanes and variants (GACER's spatial granularity), temporal ones pointers and the issue
-    order. Ends only where a thousand draws in a row changed nothing: the workload leaves no choice.
+    spatial moves change chunks, lanes and variants (GACER's spatial granularity), temporal ones pointers, the issue
+    order and, for target cuda, priorities of lanes. Ends only where a thousand draws in a row changed nothing: the
+    workload leaves no choice.
     """
-    moves = {"spatial": _SPATIAL, "temporal": _TEMPORAL, None: _SPATIAL + _TEMPORAL}[only]
+    temporal = (*_TEMPORAL, _priority) if workload.target == "cuda" else _TEMPORAL
+    moves = {"spatial": _SPATIAL, "temporal": temporal, None: _SPATIAL + temporal}[only]
     start, fruitless = normal(workload, schedule), 0
     while fruitless < _FRUITLESS_DRAWS and any(tenant.ops for tenant in workload.tenants):
         moved = normal(workload, rng.choice(moves)(workload, start, rng))
@@ -70,6 +73,8 @@ def random_schedule(workload: Workload, lanes: int, rng: random.Random) -> Sched
             tuple(rng.randrange(len(kernel.variants)) for kernel in tenant.kernels) for tenant in workload.tenants
         ),
     )
+    if workload.target == "cuda" and rng.random() < _PRIORITISED:
+        schedule = replace(schedule, priorities=tuple(rng.randrange(PRIORITIES) for _ in range(lanes)))
     return normal(workload, schedule)
 
 
@@ -91,6 +96,7 @@ def normal(workload: Workload, schedule: Schedule) -> Schedule:
     - a tenant without ops in a cluster has all lanes there and comes last in its order; breadth only where it matters
     - chunks above the number of work items become that number, and 0 where they equal the tenant's lanes
     - first lanes are taken modulo the tenant's lanes
+    - priorities become ranks, without those of the last lanes where they are 0
 
     Chunks above the number of work items, which a move may leave behind, are the only thing that it makes legal.
     """
@@ -101,10 +107,19 @@ def normal(workload: Workload, schedule: Schedule) -> Schedule:
         lengths = [row[number + 1] - row[number] for row in bounds]
         clusters.append(_normal_cluster(schedule.clusters[number], lengths, schedule.lanes))
     schedule = replace(
-        schedule, clusters=tuple(clusters), pointers=tuple(tuple(row[c] for c in kept[1:]) for row in bounds)
+        schedule,
+        clusters=tuple(clusters),
+        pointers=tuple(tuple(row[c] for c in kept[1:]) for row in bounds),
+        priorities=_ranks(schedule.lane_priorities),
     )
     rows = [_normal_rows(schedule, t, tenant) for t, tenant in enumerate(workload.tenants)]
     return replace(schedule, chunks=tuple(chunks for chunks, _ in rows), first=tuple(first for _, first in rows))
+
+
+def _ranks(levels: Sequence[int]) -> tuple[int, ...]:
+    known = sorted(set(levels))
+    last = max((lane for lane, level in enumerate(levels) if level > known[0]), default=-1)
+    return tuple(known.index(level) for level in levels[: last + 1])
 
 
 def _normal_cluster(cluster: Cluster, lengths: Sequence[int], lanes: int) -> Cluster:
@@ -228,6 +243,14 @@ def _order(workload: Workload, schedule: Schedule, rng: random.Random) -> Schedu
     i, j = rng.sample(range(len(order)), 2)
     order[i], order[j] = order[j], order[i]
     return _with_cluster(schedule, where, replace(cluster, order=tuple(order)))
+
+
+def _priority(workload: Workload, schedule: Schedule, rng: random.Random) -> Schedule:
+    """A lane goes before others, or behind them."""
+    del workload
+    levels = list(schedule.lane_priorities)
+    levels[rng.randrange(schedule.lanes)] = rng.randrange(PRIORITIES)
+    return replace(schedule, priorities=tuple(levels))
 
 
 _SPATIAL: tuple[Move, ...] = (_one_variant, _family_variant, _chunks, _first, _lanes, _lanes)

@@ -38,10 +38,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """lanes[l] are the slices of lane l in the order they run."""
+    """lanes[l] are the slices of lane l in the order they run; priorities, where lanes have any, as in the schedule."""
 
     lanes: tuple[tuple[Slice, ...], ...]
     memory: Memory
+    priorities: tuple[int, ...] = ()
 
     def slices(self) -> Iterator[Slice]:
         for lane in self.lanes:

@@ -8,6 +8,8 @@ from typing import Any
 
 from gacer_tune.ir.workload import FORMAT, Workload, canonical
 
+PRIORITIES = 3  # of lanes, where the target has any: 0 is the usual one, higher ones go first
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -33,6 +35,7 @@ class Schedule:
     chunks[t][op]   slices each kernel of the op is cut into; 0: one for each lane the tenant has
     first[t][op]    which of the tenant's lanes gets the first slice (slice i goes to lane (first + i) mod lanes)
     variants[t][k]  variant of kernel k
+    priorities[l]   whose slices start first when several lanes could; 0 for lanes beyond its end. For target cuda only
     """
 
     lanes: int
@@ -41,6 +44,12 @@ class Schedule:
     chunks: tuple[tuple[int, ...], ...]
     first: tuple[tuple[int, ...], ...]
     variants: tuple[tuple[int, ...], ...]
+    priorities: tuple[int, ...] = ()
+
+    @property
+    def lane_priorities(self) -> tuple[int, ...]:
+        """Of every lane."""
+        return (*self.priorities, *(0,) * (self.lanes - len(self.priorities)))
 
     @property
     def digest(self) -> str:
@@ -48,7 +57,10 @@ class Schedule:
         return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, **asdict(self)}
+        document = {"format": FORMAT, **asdict(self)}
+        if not self.priorities:  # as documents were before there were any
+            del document["priorities"]
+        return document
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Schedule:
@@ -64,6 +76,7 @@ class Schedule:
             chunks=_rows(data["chunks"]),
             first=_rows(data["first"]),
             variants=_rows(data["variants"]),
+            priorities=tuple(map(int, data.get("priorities", ()))),
         )
 
 

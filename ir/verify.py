@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gacer_tune.ir.schedule import Cluster, Schedule
+from gacer_tune.ir.schedule import PRIORITIES, Cluster, Schedule
 from gacer_tune.ir.workload import Tenant, Workload
 
 
@@ -19,6 +19,7 @@ def verify(workload: Workload, schedule: Schedule) -> None:
         rows = len(getattr(schedule, field))
         if rows != count:
             raise IllegalScheduleError(f"{field}: {rows} rows, the workload has {count} tenants")
+    _verify_priorities(workload, schedule)
     for number, cluster in enumerate(schedule.clusters):
         _verify_cluster(schedule, cluster, f"cluster {number}", count)
     for number, tenant in enumerate(workload.tenants):
@@ -26,6 +27,18 @@ def verify(workload: Workload, schedule: Schedule) -> None:
         _verify_ops(tenant, schedule.chunks[number], schedule.first[number])
         _verify_variants(tenant, schedule.variants[number])
         _verify_chunks(tenant, schedule.chunks[number], schedule.variants[number])
+
+
+def _verify_priorities(workload: Workload, schedule: Schedule) -> None:
+    if not schedule.priorities:
+        return
+    if workload.target != "cuda":
+        raise IllegalScheduleError(f"priorities: for target cuda only, lanes of target {workload.target} have none")
+    if len(schedule.priorities) > schedule.lanes:
+        raise IllegalScheduleError(f"priorities: {len(schedule.priorities)}, there are {schedule.lanes} lanes")
+    for lane, priority in enumerate(schedule.priorities):
+        if not 0 <= priority < PRIORITIES:
+            raise IllegalScheduleError(f"lane {lane}: priority {priority}, allowed are 0 to {PRIORITIES - 1}")
 
 
 def _verify_cluster(schedule: Schedule, cluster: Cluster, where: str, tenants: int) -> None:

@@ -54,6 +54,12 @@ def test_waits_suffice_and_no_lane_waits_for_ever(drawn: Drawn) -> None:
             assert before[where].issuperset(slices[piece.tenant, parent])
 
 
+def test_priorities_are_those_of_the_schedule() -> None:
+    gpu = replace(TWO, target="cuda")
+    assert lower(gpu, sequential(gpu, 3)).priorities == ()
+    assert lower(gpu, replace(sequential(gpu, 3), priorities=(0, 2))).priorities == (0, 2, 0)
+
+
 @quick
 @given(scheduled())
 def test_pointers_are_barriers(drawn: Drawn) -> None:

@@ -91,6 +91,29 @@ def test_chunks_that_equal_the_lanes_are_the_default() -> None:
     assert normal(BIG, schedule).chunks == ((0, 3, 8, 1, 0), (0, 0), (4,))
 
 
+@pytest.mark.parametrize(
+    ("given", "ranks"),
+    [((), ()), ((0, 0, 0), ()), ((2, 2, 2), ()), ((2, 1), (2, 1)), ((0, 2), (0, 1)), ((1, 2, 1), (0, 1)), ((1,), (1,))],
+)
+def test_priorities_are_ranks(given: tuple[int, ...], ranks: tuple[int, ...]) -> None:
+    gpu = replace(BIG, target="cuda")
+    schedule = replace(sequential(gpu, 3), priorities=given)
+    assert normal(gpu, schedule).priorities == ranks
+
+
+@pytest.mark.parametrize("only", ["spatial", "temporal"])
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_only_streams_get_priorities(only: Only, target: str) -> None:
+    workload = replace(BIG, target=target)
+    moved = list(islice(neighbours(workload, sequential(workload, 3), random.Random(1), only), 300))
+    found = {schedule.priorities for schedule in moved} - {()}
+    assert found == ({(1,), (0, 1), (0, 0, 1)} if (only, target) == ("temporal", "cuda") else set())
+    drawn = [random_schedule(workload, 3, random.Random(seed)) for seed in range(100)]
+    assert any(schedule.priorities for schedule in drawn) == (target == "cuda")
+    for schedule in (*moved, *drawn):
+        verify(workload, schedule)
+
+
 def test_breadth_of_single_ops_is_depth() -> None:
     short = Workload((chain("a", (2,)), chain("b", (2,))))
     assert normal(short, breadth_first(short, 2)) == sequential(short, 2)
@@ -120,7 +143,7 @@ def test_every_decision_is_reached() -> None:
     moved = list(islice(neighbours(BIG, start, rng), 2000))
     for field in fields(Schedule):
         reached = {getattr(schedule, field.name) for schedule in moved}
-        assert len(reached) > 1 or field.name == "lanes"
+        assert len(reached) > 1 or field.name in ("lanes", "priorities")
     cluster = {schedule.clusters[0] for schedule in moved}
     assert {c.breadth for c in cluster} == {True, False}
     assert len({c.order for c in cluster}) > 1

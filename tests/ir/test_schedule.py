@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,20 @@ def test_another_format_is_refused(make: object) -> None:
     data = make(TWO, 2).to_json() | {"format": 99}
     with pytest.raises(ValueError, match="schedule format 99: this version reads 1"):
         Schedule.from_json(data)
+
+
+def test_priorities_survive_json() -> None:
+    schedule = replace(sequential(TWO, 3), priorities=(0, 2))
+    assert Schedule.from_json(json.loads(canonical(schedule.to_json()))) == schedule
+    assert schedule.lane_priorities == (0, 2, 0)
+    assert schedule.digest != sequential(TWO, 3).digest
+
+
+def test_a_schedule_without_priorities_keeps_its_key_and_its_bytes() -> None:
+    """Caches and artifacts from before there were any stay valid."""
+    schedule = sequential(TWO, 2)
+    assert list(schedule.to_json()) == ["format", "lanes", "pointers", "clusters", "chunks", "first", "variants"]
+    assert schedule.digest == "516932a6edb82b8ef31571a6ba1fe3a4972956d0eafb5285f04e4bba180bb69c"
 
 
 def test_another_workload_format_is_refused() -> None:

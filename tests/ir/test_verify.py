@@ -72,6 +72,21 @@ def test_the_limits_themselves_are_legal() -> None:
     assert refusal(TWO, edge) == ""
 
 
+@pytest.mark.parametrize(
+    ("target", "priorities", "text"),
+    [
+        ("cpu", (0, 1), "priorities: for target cuda only, lanes of target cpu have none"),
+        ("cpu", (), ""),
+        ("cuda", (0, 1, 0), "priorities: 3, there are 2 lanes"),
+        ("cuda", (0, 3), "lane 1: priority 3, allowed are 0 to 2"),
+        ("cuda", (-1,), "lane 0: priority -1, allowed are 0 to 2"),
+        ("cuda", (2, 0), ""),
+    ],
+)
+def test_priorities_are_for_streams(target: str, priorities: tuple[int, ...], text: str) -> None:
+    assert refusal(replace(TWO, target=target), replace(LEGAL, priorities=priorities)) == text
+
+
 @quick
 @given(workloads())
 def test_the_baselines_are_legal(workload: Workload) -> None:
