@@ -22,7 +22,7 @@ from models import MODELS
 from tests.bench.chart import chart
 from tests.bench.records import newest
 from tests.bench.render import CHART, markdown
-from tests.bench.sets import SETS, entries
+from tests.bench.sets import SETS, entries, model_of
 
 ROOT = Path(__file__).parent.parent.parent
 DIFFERENT = 3  # exit code of `gacer-tune bench` for results that differ
@@ -61,12 +61,13 @@ class Bench:
         return {**head, "at": datetime.now(timezone.utc).isoformat(timespec="seconds"), **found}
 
     def model(self, name: str) -> Path:
-        """The file of a model, written if need be."""
+        """The file of a model at its batch, written if need be."""
         path = self.work / "models" / f"{name}.onnx"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             staged = path.with_suffix(".part")
-            staged.write_bytes(MODELS[name]().SerializeToString())
+            model, batch = model_of(name)
+            staged.write_bytes(MODELS[model](batch=batch).SerializeToString())
             staged.replace(path)
         return path
 
@@ -103,8 +104,7 @@ def main(arguments: Sequence[str], run: Run = gacer_tune) -> int:
     except ValueError as error:
         sys.stderr.write(f"error: --names: {error}\n")
         return 2
-    command = shlex.join(["python", "-m", "tests.bench", *arguments])
-    bench = Bench(given.work, given.budget, given.rounds, given.against, command, run)
+    bench = Bench(given.work, given.budget, given.rounds, given.against, command_of(arguments), run)
     try:
         for number, (kind, name) in enumerate(wanted, start=1):
             record = bench.entry(kind, name)
@@ -120,10 +120,23 @@ def main(arguments: Sequence[str], run: Run = gacer_tune) -> int:
     return 0
 
 
+def command_of(arguments: Sequence[str]) -> str:
+    """What to type to measure the same, wherever files are: without --work and --docs."""
+    left, kept = iter(arguments), []
+    for argument in left:
+        if argument in ("--work", "--docs"):
+            next(left, None)
+        elif not argument.startswith(("--work=", "--docs=")):
+            kept.append(argument)
+    return shlex.join(["python", "-m", "tests.bench", *kept])
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Compares with the peers.")
-    parser.add_argument("--only", choices=list(SETS), help="one of the two sets")
-    parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="these entries only")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Compares with the peers.", allow_abbrev=False
+    )
+    parser.add_argument("--only", choices=list(SETS), help="one of the sets")
+    parser.add_argument("--names", nargs="+", action="extend", default=[], metavar="NAME", help="these entries only")
     parser.add_argument("--budget", default="20s", metavar="TIME", help="for tuning an entry (default 20s)")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="how often each system is timed")
     parser.add_argument("--against", default="onnxruntime,openvino,tvm", metavar="NAMES", help="the peers")

@@ -1,4 +1,7 @@
-"""What the benchmark runs: models alone at batch 1, and mixes of two to four tenants."""
+"""What the benchmark runs: models alone at batch 1, mixes of two to four tenants, and models alone at larger batches.
+
+An entry is models joined by `+`; `resnet18@4` is a model at batch 4.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,18 @@ TOGETHER = (
     "dlrm+lstm+bert_small",
     "tiny_yolo+resnet18+bert_small+dlrm",
 )
-SETS = MappingProxyType({"alone": ALONE, "together": TOGETHER})
+BATCHES = tuple(
+    f"{name}@{batch}"
+    for name in ("resnet18", "mobilenet_v2", "squeezenet", "bert_small", "vit_tiny")
+    for batch in (4, 8)
+)
+SETS = MappingProxyType({"alone": ALONE, "together": TOGETHER, "batches": BATCHES})
+
+
+def model_of(name: str) -> tuple[str, int]:
+    """`resnet18@4` -> ("resnet18", 4); without a number the batch is 1."""
+    model, _, batch = name.partition("@")
+    return model, int(batch or 1)
 
 
 def entries(only: str | None, names: list[str]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from tests.bench.__main__ import FailedError, gacer_tune, main
 from tests.bench.chart import LEFT, MOST, RIGHT, WIDTH, chart
 from tests.bench.records import Entry, newest
 from tests.bench.render import HEAD, geomean, markdown
-from tests.bench.sets import ALONE, SETS, TOGETHER, entries
+from tests.bench.sets import ALONE, BATCHES, SETS, TOGETHER, entries, model_of
 from tests.bench.support import document, record
 
 GOLDEN = """
@@ -134,7 +134,10 @@ def test_the_sets_are_as_promised() -> None:
     assert len(set(ALONE)) == len(ALONE) >= 15
     assert len(set(TOGETHER)) == len(TOGETHER) == 10
     assert all(2 <= len(mix.split("+")) <= 4 for mix in TOGETHER)
-    assert {name for row in SETS.values() for mix in row for name in mix.split("+")} <= set(MODELS)
+    assert {model_of(name)[0] for row in SETS.values() for mix in row for name in mix.split("+")} <= set(MODELS)
+    assert {model_of(name)[1] for name in (*ALONE, *"+".join(TOGETHER).split("+"))} == {1}
+    assert len(BATCHES) == 10 and {model_of(name)[1] for name in BATCHES} == {4, 8}
+    assert entries("batches", ["vit_tiny@8"]) == [("batches", "vit_tiny@8")]
     assert entries("alone", []) == [("alone", name) for name in ALONE]
     assert entries(None, ["unet+resnet18", "lstm"]) == [("alone", "lstm"), ("together", "unet+resnet18")]
     with pytest.raises(ValueError, match=r"^no entry lstm: there are resnet18"):
@@ -190,7 +193,9 @@ def test_entries_are_tuned_compared_and_kept(folders: list[str], tmp_path: Path)
         "baseline": "sequential",
         "trials": 9,
     }
-    assert lines[0]["command"].startswith("python -m tests.bench --work ")
+    assert lines[0]["command"] == (
+        "python -m tests.bench --names lstm dlrm+lstm+bert_small --budget 3s --rounds 4 --against openvino"
+    )
     assert "| lstm | 10.0 ms |" in (tmp_path / "docs" / "benchmarks.md").read_text()
     assert (tmp_path / "docs" / "benchmarks.svg").read_text().startswith("<svg ")
 
@@ -210,6 +215,27 @@ def test_an_entry_that_fails_does_not_end_the_run(folders: list[str], tmp_path: 
     failed = {line["name"]: line.get("failed", "") for line in lines}
     assert failed == {"shufflenet": "gacer-tune tune: error: out of luck", "lstm": ""}
     assert "- shufflenet: no comparison: gacer-tune tune" in (tmp_path / "docs" / "benchmarks.md").read_text()
+
+
+def test_a_larger_batch_is_another_model(folders: list[str], tmp_path: Path) -> None:
+    assert main([*folders, "--names", "squeezenet@4"], Runner()) == 0
+    path = tmp_path / "work" / "models" / "squeezenet@4.onnx"
+    assert path.read_bytes() == MODELS["squeezenet"](batch=4).SerializeToString()
+    page = (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert "## Alone, batch 4 and 8\n\n|  | ours |" in page
+    assert "| squeezenet@4 | 10.0 ms |" in page
+
+
+def test_parts_of_a_run_make_one_page(folders: list[str], tmp_path: Path) -> None:
+    (tmp_path / "work" / "models").mkdir(parents=True)
+    for name in ("lstm", "dlrm"):
+        (tmp_path / "work" / "models" / f"{name}.onnx").write_bytes(b"made before")
+    for names in (["--names", "lstm"], ["--names=dlrm", "--names", "lstm"]):
+        assert main([*folders, *names], Runner()) == 0
+    page = (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert page.count("| lstm | 10.0 ms |") == page.count("| dlrm | 10.0 ms |") == 1
+    assert "- command: `python -m tests.bench --names=dlrm --names lstm`\n\n" in page
+    assert str(tmp_path) not in page
 
 
 def test_an_interrupted_run_keeps_what_it_has(
