@@ -62,6 +62,10 @@ int main(int, char** arguments) {
     } else if (kind == "streams") {
       streams.resize(std::stoul(words[1]));
       for (auto& stream : streams) check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    } else if (kind == "priority") {  // CUDA counts downwards from 0
+      cudaStream_t& stream = streams[std::stoul(words[1])];
+      check(cudaStreamDestroy(stream));
+      check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, -std::stoi(words[2])));
     } else if (kind == "weight") {
       const std::string data = tensor(weights, words[2]);
       check(cudaMemcpy(memory + std::stoull(words[1]), data.data(), data.size(), cudaMemcpyHostToDevice));
@@ -103,7 +107,7 @@ int main(int, char** arguments) {
     if (words[0] == "wait") check(cudaStreamWaitEvent(stream, event(std::stoul(words[2])), 0));
   }
   check(cudaStreamEndCapture(streams[0], &graph));
-  check(cudaGraphInstantiate(&instance, graph, 0));
+  check(cudaGraphInstantiate(&instance, graph, cudaGraphInstantiateFlagUseNodePriority));
   check(cudaGraphLaunch(instance, streams[0]));  // again and again, with new inputs, for a server
   check(cudaStreamSynchronize(streams[0]));
   for (const auto& [address, nbytes] : outputs) {

@@ -26,10 +26,11 @@ class CaptureError(AssertionError):
 
 @dataclass
 class Node:
-    """A launch or a mark, and the nodes that must be done before."""
+    """A launch or a mark, the nodes that must be done before, and the priority of the stream it was captured on."""
 
     what: tuple[Any, ...]
     after: frozenset[int]
+    priority: int = 0
 
 
 @dataclass
@@ -43,8 +44,9 @@ class Graph:
         return found
 
     @property
-    def topology(self) -> list[tuple[str, frozenset[int]]]:
-        return [(node.what[0], node.after) for node in self.nodes]
+    def topology(self) -> list[tuple[str, frozenset[int], int]]:
+        """What an instance keeps when it is updated."""
+        return [(node.what[0], node.after, node.priority) for node in self.nodes]
 
 
 @dataclass
@@ -69,6 +71,7 @@ class FakeDriver:
         self.tails: dict[int, frozenset[int]] = {}  # of the streams that take part in the capture
         self.origin = 0
         self.recorded: dict[int, frozenset[int]] = {}
+        self.priorities: dict[int, int] = {}  # of streams
         self.timed: set[int] = set()
         self.graphs: dict[int, Graph] = {}
         self.instances: dict[int, Graph] = {}
@@ -115,8 +118,11 @@ class FakeDriver:
         self.outside("fill")
         self.place(address, nbytes)[...] = value
 
-    def stream(self) -> int:
-        return self.number()
+    def stream(self, priority: int = 0) -> int:
+        self.outside("stream")
+        made = self.number()
+        self.priorities[made] = priority
+        return made
 
     def event(self, timed: bool = False) -> int:
         made = self.number()
@@ -128,7 +134,7 @@ class FakeDriver:
         assert self.capturing is not None
         if stream not in self.tails:
             raise CaptureError("a launch on a stream that takes no part in the capture")
-        self.capturing.nodes.append(Node(what, self.tails[stream]))
+        self.capturing.nodes.append(Node(what, self.tails[stream], self.priorities[stream]))
         self.tails[stream] = frozenset({len(self.capturing.nodes) - 1})
 
     def launch(self, function: str, pointers: Sequence[int], span: tuple[int, int], stream: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda.driver import capture
 from gacer_tune.executor.cuda.graph import Await, Launch, Mark, Record, Script, issue_order, script
+from gacer_tune.executor.cuda.nvidia import Nvidia
 from gacer_tune.executor.cuda.session import MOST_LANES, CudaSession
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.plan import Memory, Plan, Slice, Wait
-from gacer_tune.ir.schedule import Schedule, lane_per_tenant, sequential
+from gacer_tune.ir.schedule import PRIORITIES, Schedule, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Kernel, Workload
 from tests.cuda.fake_driver import Array, CaptureError, FakeDriver, Graph
 from tests.support.workloads import chain, happens_before, places, quick, randoms, scheduled
@@ -204,6 +206,54 @@ def test_a_graph_is_updated_where_it_can_be_and_made_anew_where_not(rng: Any) ->
         assert set(driver.instances) == {old.instance}
         assert not driver.graphs
     assert len(driver.timed) <= 2 + 2 * 4, "timed events are used again"
+
+
+@quick
+@given(randoms())
+def test_launches_have_the_priority_of_their_lane(rng: Any) -> None:
+    """Also where a graph is updated, and the bytes do not depend on it."""
+    workload = distinct(PAIR)
+    expected = outputs(session_of(workload, 1), sequential(workload, 1))
+    session = session_of(workload, 3)
+    driver = session.driver
+    assert isinstance(driver, FakeDriver)
+    old, streams = None, len(driver.priorities)
+    for _ in range(4):
+        priorities = tuple(rng.randrange(PRIORITIES) for _ in range(rng.randint(0, 3)))
+        schedule = replace(random_schedule(workload, 3, rng), priorities=priorities)
+        plan = lower(workload, schedule, session.memory)
+        old = session.load(plan, old=old)
+        lanes = [lane for lane, slices in enumerate(plan.lanes) for _ in slices]
+        wanted = [schedule.lane_priorities[lane] for lane in lanes]
+        assert sorted(node.priority for node in driver.instances[old.instance].nodes) == sorted(wanted)
+        assert outputs(session, schedule) == expected
+    assert len(driver.priorities) <= streams + 3 * (PRIORITIES - 1), "streams are used again"
+
+
+class Streams:
+    """As much of CUDA's bindings as streams and graphs take."""
+
+    cudaStreamNonBlocking = 1  # noqa: N815
+    cudaGraphInstantiateFlags = SimpleNamespace(cudaGraphInstantiateFlagUseNodePriority=8)  # noqa: N815
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int, int]] = []
+
+    def cudaStreamCreateWithPriority(self, flags: int, priority: int) -> tuple[int, str]:  # noqa: N802
+        self.asked.append(("stream", flags, priority))
+        return 0, "stream"
+
+    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[int, str]:  # noqa: N802
+        self.asked.append(("graph", graph, flags))
+        return 0, "instance"
+
+
+def test_priorities_as_cuda_wants_them() -> None:
+    """Lower numbers go first; graphs use the priorities of their nodes, not of the stream they are launched on."""
+    driver = object.__new__(Nvidia)
+    driver.cuda, driver._handles = Streams(), [None, 7]
+    assert [driver.stream(), driver.stream(2), driver.instantiate(1)] == [2, 3, 4]
+    assert driver.cuda.asked == [("stream", 1, 0), ("stream", 1, -2), ("graph", 7, 8)]
 
 
 def test_times_of_marks_follow_the_plan() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def test_the_lines_of_a_plan() -> None:
         "launch 0 a_0_0 0 4 0 64", "launch 1 b_0_0 0 2 192 256", "launch 0 a_1_0 0 3 64 128",
         "record 1 1", "wait 0 1",
     ]  # fmt: skip
+
+
+def test_streams_with_a_priority_have_a_line() -> None:
+    workload = Workload((chain("a", (4, 3)), chain("b", (2,))), "cuda")
+    plan = lower(workload, replace(stream_per_tenant(workload, 3), priorities=(0, 2, 1)))
+    lines = listing(workload, plan).splitlines()
+    assert lines[1:4] == ["streams 3", "priority 1 2", "priority 2 1"]
+    assert '"priority"' in PLAYER.read_text()
 
 
 def test_every_operation_has_a_line() -> None:

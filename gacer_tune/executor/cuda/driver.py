@@ -33,7 +33,8 @@ class Driver(Protocol):
 
     def fill(self, address: int, value: int, nbytes: int, stream: int) -> None: ...
 
-    def stream(self) -> int: ...
+    def stream(self, priority: int = 0) -> int:
+        """0 is the usual priority; what is captured on a stream of a higher one starts first, as far as the device can."""
 
     def event(self, timed: bool = False) -> int: ...
 
@@ -53,7 +54,7 @@ class Driver(Protocol):
         """The graph of all that was given to the stream, and to those forked from it, since begin_capture."""
 
     def instantiate(self, graph: int) -> int:
-        """The graph ready to run."""
+        """The graph ready to run, each launch with the priority of the stream that it was captured on."""
 
     def update(self, instance: int, graph: int) -> bool:
         """Make an instance run another graph; False where their nodes and edges differ: then nothing has changed."""

@@ -2,6 +2,7 @@
 
     memory NBYTES                               one block of the device, 256-byte aligned, for everything
     streams COUNT
+    priority STREAM LEVEL                       above the usual 0: goes before streams of lower ones
     weight OFFSET CONTENT                       where a tensor of weights.safetensors lies, by its name there
     input OFFSET NBYTES TENANT NAME             and `output` in the same way
     launch STREAM FUNCTION LO HI OFFSET...      blocks [LO, HI) of a function of module.so, its pointers as offsets
@@ -29,6 +30,7 @@ def _lines(workload: Workload, plan: Plan) -> Iterator[str]:
     steps, offsets = script(plan), plan.memory.offsets
     yield f"memory {plan.memory.nbytes + SLACK}"
     yield f"streams {steps.streams}"
+    yield from (f"priority {stream} {level}" for stream, level in enumerate(plan.priorities) if level)
     places = weight_places(workload, plan.memory)
     yield from (f"weight {offset} {content}" for content, offset in places.items())
     for t, tenant in enumerate(workload.tenants):

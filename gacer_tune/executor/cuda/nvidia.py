@@ -60,8 +60,9 @@ class Nvidia:
     def fill(self, address: int, value: int, nbytes: int, stream: int) -> None:
         call(self.cuda.cudaMemsetAsync(address, value, nbytes, self._handles[stream]))
 
-    def stream(self) -> int:
-        return self._keep(call(self.cuda.cudaStreamCreateWithFlags(self.cuda.cudaStreamNonBlocking)))
+    def stream(self, priority: int = 0) -> int:
+        # CUDA counts downwards from 0 and takes the highest that there is for what goes beyond.
+        return self._keep(call(self.cuda.cudaStreamCreateWithPriority(self.cuda.cudaStreamNonBlocking, -priority)))
 
     def event(self, timed: bool = False) -> int:
         flags = self.cuda.cudaEventDefault if timed else self.cuda.cudaEventDisableTiming
@@ -91,7 +92,8 @@ class Nvidia:
         return self._keep(call(self.cuda.cudaStreamEndCapture(self._handles[stream])))
 
     def instantiate(self, graph: int) -> int:
-        return self._keep(call(self.cuda.cudaGraphInstantiate(self._handles[graph], 0)))
+        flags = int(self.cuda.cudaGraphInstantiateFlags.cudaGraphInstantiateFlagUseNodePriority)
+        return self._keep(call(self.cuda.cudaGraphInstantiate(self._handles[graph], flags)))
 
     def update(self, instance: int, graph: int) -> bool:
         status, _ = self.cuda.cudaGraphExecUpdate(self._handles[instance], self._handles[graph])

@@ -56,6 +56,7 @@ class CudaSession(Block):
             for t, tenant in enumerate(workload.tenants)
             for port in (*tenant.inputs, *tenant.outputs)
         }
+        self._prior: dict[tuple[int, int], int] = {}  # streams by lane and priority above 0
         self._events: list[int] = []  # used by one capture after the other
         self._idle_marks: list[int] = []
         self._warm: set[str] = set()
@@ -92,10 +93,19 @@ class CudaSession(Block):
         steps = script(plan, marks)
         self._events += [self.driver.event() for _ in range(steps.events - len(self._events))]
         stamped = [self._mark() for _ in steps.marks]
-        graph = capture(self.driver, steps, self.streams, self._events, stamped, self._launch)
+        graph = capture(self.driver, steps, self._streams_of(plan), self._events, stamped, self._launch)
         slices = list(plan.slices())
         stamps = tuple((slices[m.row], m.stream, m, e) for m, e in zip(steps.marks, stamped, strict=True))
         return LoadedGraph(plan, self._instance(graph, old), stamps)
+
+    def _streams_of(self, plan: Plan) -> list[int]:
+        """The streams that a plan is captured on; a lane with a priority has another one that has it."""
+        found = list(self.streams)
+        for lane, priority in enumerate(plan.priorities):
+            if priority and (lane, priority) not in self._prior:
+                self._prior[lane, priority] = self.driver.stream(priority)
+            found[lane] = self._prior.get((lane, priority), found[lane])
+        return found
 
     def _instance(self, graph: int, old: LoadedGraph | None) -> int:
         """The graph ready to run; it and what is left of `old` are given back."""
