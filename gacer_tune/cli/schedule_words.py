@@ -21,6 +21,10 @@ def schedule_words(workload: Workload, schedule: Schedule) -> list[str]:
             for t in present
         )
         lines.append(f"cluster {number}:{turns} {', then '.join(parts) or 'nothing'}")
+    if schedule.priorities:
+        levels = schedule.lane_priorities
+        ranked = [[lane for lane, own in enumerate(levels) if own == level] for level in sorted(set(levels))[::-1]]
+        lines.append(f"where several lanes could start, first {', then '.join(map(_lanes, ranked))}")
     chunks = [count for row in schedule.chunks for count in row]
     variants = [number for row in schedule.variants for number in row]
     cut = sum(count > 0 for count in chunks)
