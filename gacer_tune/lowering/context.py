@@ -48,11 +48,12 @@ class Epilogue:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a value may be made in place: part of a later concatenation."""
+    """Where a value may be made in place: part of a later concatenation, every `step`-th element along its axis."""
 
     parent: str
     axis: int
     start: int
+    step: int = 1
 
 
 @dataclass
@@ -109,8 +110,8 @@ class Lowering:
         slot = self.slots.get(name)
         if slot is not None:
             parent = self.output(slot.parent, order)
-            inside = parent.slice(slot.axis, slot.start, shape[slot.axis])
-            if _same_order(inside, ordered(shape, order)):
+            inside = parent.slice(slot.axis, slot.start, shape[slot.axis], slot.step)
+            if _same_order(inside, ordered(shape, order), slot.step):
                 self.views[name] = inside
                 return inside
         tensor = Tensor(shape, ordered(shape, order), dtype)
@@ -183,8 +184,8 @@ def narrowed(array: Array, dtype: str) -> Array:
     return np.where(finite, np.clip(array, -HALF, HALF), array).astype(np.float16)
 
 
-def _same_order(view: View, strides: tuple[int, ...]) -> bool:
-    """True when the axes of the view lie in memory in the order that dense strides ask for."""
+def _same_order(view: View, strides: tuple[int, ...], step: int) -> bool:
+    """True when the axes of the view lie in memory in the order that dense strides ask for, the last `step` apart."""
     wanted = sorted((s, a) for a, (s, n) in enumerate(zip(strides, view.shape, strict=True)) if n > 1)
     real = sorted((s, a) for a, (s, n) in enumerate(zip(view.strides, view.shape, strict=True)) if n > 1)
-    return [a for _, a in wanted] == [a for _, a in real] and (not real or real[0][0] == 1)
+    return [a for _, a in wanted] == [a for _, a in real] and (not real or real[0][0] == step)

@@ -8,6 +8,7 @@ from gacer_tune.lowering.context import LoweredKernel, Lowering, Slot
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.fusion import ANCHORS, Group
 from gacer_tune.lowering.graph import Graph, Node
+from gacer_tune.lowering.interleave import INTERLEAVE
 from gacer_tune.lowering.view import View, memory_order
 
 IN_PLACE = ANCHORS | ELEMENTWISE | {"MaxPool", "AveragePool", "Concat", "Resize", "LRN"}
@@ -20,15 +21,16 @@ def concat_slots(graph: Graph) -> dict[str, Slot]:
     """
     makers = graph.makers()
     slots: dict[str, Slot] = {}
-    concats = [node for node in graph.nodes if node.op == "Concat"]
+    concats = [node for node in graph.nodes if node.op in ("Concat", INTERLEAVE)]
     for node in sorted(concats, key=lambda node: -len(node.inputs)):
         axis, start = _axis(node, len(graph.shapes[node.outputs[0]])), 0
+        step = len(node.inputs) if node.op == INTERLEAVE else 1
         for name in node.inputs:
             made = name in makers and graph.nodes[makers[name]].op in IN_PLACE
             alone = name not in slots and name not in graph.outputs and node.inputs.count(name) == 1
             if made and alone:
-                slots[name] = Slot(node.outputs[0], axis, start)
-            start += graph.shapes[name][axis]
+                slots[name] = Slot(node.outputs[0], axis, start, step)
+            start += graph.shapes[name][axis] if step == 1 else 1
     return slots
 
 

@@ -17,6 +17,7 @@ from gacer_tune.lowering.context import CHANNELS_LAST, LoweredOp, Lowering, prog
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.fusion import Group, fuse
 from gacer_tune.lowering.graph import Array, read_graph
+from gacer_tune.lowering.interleave import INTERLEAVE, interleave, interleaved
 from gacer_tune.lowering.view import memory_order
 
 Lower = Callable[[Lowering, Group], None]
@@ -60,6 +61,7 @@ RULES: dict[str, Lower] = {
     "DepthToSpace": layout.depth_to_space,
     "SpaceToDepth": layout.space_to_depth,
     "Concat": layout.concat,
+    INTERLEAVE: interleave,
     "Pad": layout.pad,
     **images.RULES,
     **pooling.RULES,
@@ -74,6 +76,7 @@ def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int])
     """
     graph = read_graph(model)
     fallback.require_lowerable(model, graph, RULES)
+    graph = interleaved(graph)
     low = Lowering(graph, machine, layout.concat_slots(graph))
     inputs = tuple(_input(low, name, bounds.get(name, 0)) for name in graph.inputs)
     for group in fuse(graph):
