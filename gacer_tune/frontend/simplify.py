@@ -19,6 +19,7 @@ from gacer_tune.frontend.fold import fold_constants
 from gacer_tune.frontend.gemm import normalise_gemm
 from gacer_tune.frontend.graph import Graph, rewrite
 from gacer_tune.frontend.inference import infer_types
+from gacer_tune.frontend.joining import join_products
 from gacer_tune.frontend.layernorm import name_layernorm, recognise_layernorm
 from gacer_tune.frontend.structure import name_nodes
 
@@ -61,6 +62,7 @@ def canonicalise(graph: Graph) -> None:
             infer_types(graph)
     fold_constants(graph)
     remove_identities(graph)
+    join_products(graph)
 
 
 def _clean(graph: Graph) -> None:
