@@ -1,32 +1,37 @@
-"""Batched product of two matrices that are both computed at run time (attention, feature interaction).
+"""Products of matrices: of two that are computed (attention, feature interaction), or of one with constant weights.
 
 A work item is a block of rows and columns of one product. Its register tiles keep `rows` x `vectors` accumulators over
-the whole reduction, in order, so that every variant gives the same bits. A tile either reads the right matrix where it
-is or first packs the columns it needs, side by side, into scratch: necessary where they are not neighbours in memory
+the whole reduction, in order, so that every variant gives the same bits. Tiles of rows differ by one row at most, so
+that none is left with a few rows only. Weights are packed beforehand; another right matrix is read where it is, or the
+columns a tile needs are first packed, side by side, into scratch: necessary where they are not neighbours in memory
 (a transposed key matrix), worth it where rows of the right matrix lie far apart.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine, Target
-from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
+
+OVERHEAD = 40.0  # cycles that a register tile takes beside its multiply-adds
 
 
 @dataclass(frozen=True, slots=True)
 class BatchMatmul:
     """left (batch..., m, k), right (batch..., k, n), out (batch..., m, n), float32, all of one rank.
 
-    left and right have the batch axes of out: one they lack has stride 0.
+    left and right have the batch axes of out: one they lack has stride 0. constant: right is the same for all
+    products, packed as (blocks of columns, k, machine.pack), see pack.matrix_weight.
     """
 
     left: Tensor
     right: Tensor
     out: Tensor
-    program: Program = field(default=Program())
+    program: Program = NOTHING
+    constant: bool = False
 
     @property
     def extents(self) -> tuple[int, int, int, int]:
@@ -46,7 +51,7 @@ class BatchMatmul:
 
 @dataclass(frozen=True, slots=True)
 class BmmTile:
-    """rows x vectors accumulators; an item has `high` tiles of rows and `wide` tiles of columns."""
+    """Up to `rows` x vectors accumulators; an item has `high` tiles of rows and `wide` tiles of columns."""
 
     vectors: int
     rows: int
@@ -57,7 +62,7 @@ class BmmTile:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Numbers of column tiles, of row tiles (the last ones may be smaller), of blocks of each, and of items."""
+    """Numbers of column tiles (the last one may be smaller), of row tiles, of blocks of each, and of items."""
 
     wide: int
     high: int
@@ -79,14 +84,15 @@ def items(spec: BatchMatmul, tile: BmmTile, machine: Machine) -> int:
 
 def cycles(spec: BatchMatmul, vectors: int, rows: int, machine: Machine) -> float:
     """Cycles per reduction step of one product: two multiply-adds or loads a cycle, a latency of four."""
-    _, m, n, _ = spec.extents
+    _, m, n, k = spec.extents
 
     def tile(high: int, wide: int) -> float:
-        return max(wide * high / 2, (wide + high) / 2, 4.0)
+        return max(wide * high / 2, (wide + high) / 2, 4.0) + OVERHEAD / k
 
     def row(wide: int) -> float:
-        full, rest = divmod(m, rows)
-        return full * tile(rows, wide) + (tile(rest, wide) if rest else 0.0)
+        tiles = ceildiv(m, rows)
+        least, larger = divmod(m, tiles)
+        return larger * tile(least + 1, wide) + (tiles - larger) * tile(least, wide)
 
     full, rest = divmod(n, vectors * machine.vector)
     return full * row(vectors) + (row(ceildiv(rest, machine.vector)) if rest else 0.0)
@@ -96,26 +102,44 @@ def register_tiles(spec: BatchMatmul, machine: Machine, most: int = 2) -> list[t
     """The (vectors, rows) pairs with the fewest modelled cycles that fit the registers, best first."""
     _, m, n, _ = spec.extents
     depths = [1] if n <= machine.vector else [2] if m > 2 else [2, 4, 8]
-    found = []
+    found = set()
     for vectors in depths:
         if vectors > 2 and n < vectors * machine.vector:
             continue
-        for rows in range(1, max(1, min((machine.registers - vectors - 1) // vectors, m)) + 1):
-            found.append((cycles(spec, vectors, rows, machine), -rows * vectors, vectors, rows))
+        for fitting in range(1, max(1, min((machine.registers - vectors - 1) // vectors, m)) + 1):
+            rows = ceildiv(m, ceildiv(m, fitting))
+            found.add((cycles(spec, vectors, rows, machine), -rows * vectors, vectors, rows))
     best = min(found)[0]
     return [(vectors, rows) for cost, _, vectors, rows in sorted(found) if cost <= 1.3 * best][:most]
 
 
 def candidates(spec: BatchMatmul, machine: Machine) -> list[BmmTile]:
     """Variants worth measuring, most promising first."""
+    pairs = register_tiles(spec, machine)
+    if spec.constant:
+        wishes = [(pairs[0], wanted, down) for wanted, down in ((FEW, 2), (MANY, 2), (FEW, FEW))]
+        wishes += [(pair, FEW, 2) for pair in pairs[1:]]
+        return list(dict.fromkeys(_weighted(spec, machine, *wish) for wish in wishes))
     _, m, n, _ = spec.extents
     far = spec.right.strides[-2] > 2 * n
     packing = [True] if spec.right.strides[-1] != 1 else [True, False] if far and m > 16 else [False, True]
-    pairs = register_tiles(spec, machine)
-    wishes = [(pairs[0], FEW, packing[0]), (pairs[0], MANY, packing[0])]
-    wishes += [(pairs[0], FEW, packed) for packed in packing[1:] if m > 1]
-    wishes += [(pair, FEW, packing[0]) for pair in pairs[1:]]
-    return list(dict.fromkeys(_blocked(spec, machine, *wish) for wish in wishes))
+    tiles = [(pairs[0], FEW, packing[0]), (pairs[0], MANY, packing[0])]
+    tiles += [(pairs[0], FEW, packed) for packed in packing[1:] if m > 1]
+    tiles += [(pair, FEW, packing[0]) for pair in pairs[1:]]
+    return list(dict.fromkeys(_blocked(spec, machine, *wish) for wish in tiles))
+
+
+def _weighted(spec: BatchMatmul, machine: Machine, pair: tuple[int, int], wanted: int, down: int) -> BmmTile:
+    """Cut into about `down` blocks of rows, then along columns.
+
+    Few blocks of rows read the weights few times, and as many as there are lanes leave rows with the lane that made
+    them.
+    """
+    batch, m, n, _ = spec.extents
+    vectors, rows = pair
+    wide, high = ceildiv(n, vectors * machine.vector), ceildiv(m, rows)
+    some = ceildiv(high, max(1, ceildiv(down, batch)))
+    return BmmTile(vectors, rows, some, block_size(wide, wanted, batch * ceildiv(high, some)), True)
 
 
 def _blocked(spec: BatchMatmul, machine: Machine, pair: tuple[int, int], wanted: int, packed: bool) -> BmmTile:

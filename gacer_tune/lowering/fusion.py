@@ -10,17 +10,22 @@ import heapq
 from dataclasses import dataclass
 
 from gacer_tune.lowering.elementwise import ELEMENTWISE
-from gacer_tune.lowering.graph import Graph
+from gacer_tune.lowering.graph import Graph, Node
 
 ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "gacer.LayerNorm"})
 LONGEST = 16
+AXIS_MEANS_LAST = 13  # from this opset on softmax works along one axis; before, on the input seen as a matrix
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Node numbers in order; the first is the anchor (or the first elementwise node)."""
+    """Node numbers in order; the first is the anchor (or the first elementwise node).
+
+    parts: of an attention, the groups that are its scores, its softmax and its product with the values.
+    """
 
     nodes: tuple[int, ...]
+    parts: tuple[Group, ...] = ()
 
     @property
     def first(self) -> int:
@@ -42,7 +47,43 @@ def fuse(graph: Graph) -> list[Group]:
         group = _grow(graph, number, readers, taken) if node.op in ANCHORS | ELEMENTWISE else Group((number,))
         taken.update(group.nodes)
         groups.append(group)
-    return sorted(groups, key=lambda group: group.last)
+    return sorted(_attentions(graph, groups, readers), key=lambda group: group.last)
+
+
+def _attentions(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
+    """Let products of two computed matrices, the softmax of their rows and its product with a third be one group."""
+    of = {number: group for group in groups for number in group.nodes}
+    makers = {graph.nodes[group.last].outputs[0]: group for group in groups}
+    found = dict.fromkeys(groups)
+    for softmax in (group for group in groups if graph.nodes[group.first].op == "Softmax"):
+        node = graph.nodes[softmax.first]
+        maker, read = makers.get(node.inputs[0]), readers.get(node.outputs[0], ())
+        if maker is None or len(read) != 1:
+            continue
+        parts = (maker, softmax, of[read[0]])
+        if _is_attention(graph, parts, readers):
+            for part in parts:
+                found.pop(part)
+            found[Group(tuple(number for part in parts for number in part.nodes), parts)] = None
+    return list(found)
+
+
+def _is_attention(graph: Graph, parts: tuple[Group, ...], readers: dict[str, list[int]]) -> bool:
+    first, softmax, last = (graph.nodes[part.first] for part in parts)
+    if (first.op, last.op) != ("MatMul", "MatMul") or len(parts[2].nodes) != 1 or last.inputs[0] != softmax.outputs[0]:
+        return False
+    scores, weights = softmax.inputs[0], softmax.outputs[0]
+    shape = graph.shapes[scores]
+    kept = {scores, weights}.isdisjoint(graph.outputs) and readers[scores] == [parts[1].first]
+    computed = not {*first.inputs, *last.inputs} & graph.constants.keys()
+    stacked = len(shape) > 2 and shape[:-2] == graph.shapes[last.outputs[0]][:-2]
+    return kept and computed and stacked and softmax_axis(graph, softmax) == len(shape) - 1
+
+
+def softmax_axis(graph: Graph, node: Node) -> int:
+    """The axis that a Softmax or LogSoftmax begins with."""
+    rank = len(graph.shapes[node.inputs[0]])
+    return int(node.attributes.get("axis", -1 if graph.opset >= AXIS_MEANS_LAST else 1)) % rank
 
 
 def _grow(graph: Graph, start: int, readers: dict[str, list[int]], taken: set[int]) -> Group:

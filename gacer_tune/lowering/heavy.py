@@ -10,11 +10,14 @@ from gacer_tune.errors import UserError
 from gacer_tune.kernels import pack
 from gacer_tune.kernels.bmm import BatchMatmul
 from gacer_tune.kernels.conv2d import Conv2d
+from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.depthwise import Depthwise
-from gacer_tune.lowering import winograd
+from gacer_tune.kernels.tensor import dense
+from gacer_tune.lowering import attention, winograd
 from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, Lowering, program
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph, Node
+from gacer_tune.lowering.rows import softmax
 from gacer_tune.lowering.view import View, flatten
 
 FEW_CHANNELS = 4  # so few input channels are read where they are, whatever their strides
@@ -107,18 +110,23 @@ def channels_last(low: Lowering, name: str, source: View, always: bool) -> View:
 
 
 def product(low: Lowering, name: str, kind: str, views: Sequence[View], packed: View, epilogue: Epilogue) -> None:
-    """A 1x1 convolution: views are source (.., k), out (.., n) and the epilogue's operands (.., n), of one rank.
+    """Rows times constant weights: a matrix product on a CPU, else a 1x1 convolution.
 
-    The outer axes become one long row of pixels where the strides of all views allow it.
+    views are source (.., k), out (.., n) and the epilogue's operands (.., n), of one rank. The outer axes become one
+    where the strides of all views allow it.
     """
     outer = len(views[0].shape) - 1
     flat = flatten(list(views), outer)
     if flat is None and outer > 3:
-        dense = [view if flatten([view], outer) else low.materialize(name, view) for view in views]
-        flat = flatten(dense, outer)
+        flat = flatten([view if flatten([view], outer) else low.materialize(name, view) for view in views], outer)
     rows = flat if flat is not None else list(views)
-    rows = [_leading(view, 4 - len(view.shape)) for view in rows]
-    spec = Conv2d(rows[0].tensor, rows[1].tensor, program=program(epilogue, rows[2:]))
+    spec: BatchMatmul | Conv2d
+    if kind == "matmul" and not isinstance(low.machine, Gpu):
+        weight = dense((packed.shape[1], *packed.shape[-2:]))
+        spec = BatchMatmul(rows[0].tensor, weight, rows[1].tensor, program(epilogue, rows[2:]), constant=True)
+    else:
+        rows = [_leading(view, 4 - len(view.shape)) for view in rows]
+        spec = Conv2d(rows[0].tensor, rows[1].tensor, program=program(epilogue, rows[2:]))
     low.emit(name, kind, [low.kernel(spec, [rows[0], packed, *rows[2:]], rows[1])])
 
 
@@ -129,6 +137,11 @@ def _leading(view: View, count: int) -> View:
 
 def matmul(low: Lowering, group: Group) -> None:
     graph, node = low.graph, low.graph.nodes[group.first]
+    if group.parts:
+        if not attention.lower(low, group, _read_order(graph, graph.nodes[group.last].outputs[0])):
+            for part, rule in zip(group.parts, (matmul, softmax, matmul), strict=True):
+                rule(low, part)
+        return
     left, right = node.inputs[0], node.inputs[1]
     if len(graph.shapes[left]) == 1 or len(graph.shapes[right]) == 1:
         raise UserError(f"{node.name}: MatMul with a vector ({graph.shapes[left]} x {graph.shapes[right]})")

@@ -11,10 +11,8 @@ from gacer_tune.kernels.reduce import Reduce
 from gacer_tune.kernels.rows import Kind, Rows
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.context import Lowering, program
-from gacer_tune.lowering.fusion import Group
+from gacer_tune.lowering.fusion import AXIS_MEANS_LAST, Group, softmax_axis
 from gacer_tune.lowering.view import View, memory_order
-
-AXIS_MEANS_LAST = 13  # from this opset on softmax works along one axis; before, on the input seen as a matrix
 
 
 def softmax(low: Lowering, group: Group) -> None:
@@ -23,7 +21,7 @@ def softmax(low: Lowering, group: Group) -> None:
     source = low.view(node.inputs[0])
     rank = len(source.shape)
     kind: Kind = "softmax" if node.op == "Softmax" else "log_softmax"
-    axis = int(node.attributes.get("axis", -1 if graph.opset >= AXIS_MEANS_LAST else 1)) % rank
+    axis = softmax_axis(graph, node)
     if graph.opset < AXIS_MEANS_LAST and any(n != 1 for n in source.shape[axis + 1 :]):
         _flat_softmax(low, group, kind, axis)
         return

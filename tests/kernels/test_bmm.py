@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gacer_tune.kernels.bmm import BatchMatmul, candidates, items
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.bmm import BatchMatmul, candidates, grid, items
+from gacer_tune.kernels.machine import MACHINES, Machine
+from gacer_tune.kernels.pack import matrix_weight
 from gacer_tune.kernels.tensor import Tensor, dense
 from tests.support.kernels import (
     TOLERANCE,
@@ -58,6 +61,38 @@ def test_matches_numpy(spec: BatchMatmul, machine: Machine, seed: int, cut: floa
     expected = left.array.astype(np.float64) @ right.array.astype(np.float64)
     found = outputs(spec, [left, right, *rest], machine, cut)
     assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE
+
+
+@st.composite
+def weighted(draw: st.DrawFn) -> BatchMatmul:
+    """The right matrix is put in by `test_constant_weights`, for its shape is the machine's."""
+    batch = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
+    m, n = draw(st.sampled_from((1, 2, 5, 13, 33, 50))), draw(st.sampled_from((1, 3, 8, 16, 21, 37, 70, 130)))
+    out = draw(views((*batch, m, n)))
+    left = draw(shared(batch, (m, draw(st.sampled_from((1, 2, 7, 64))))))
+    return BatchMatmul(left, out, out, draw(programs(out.shape)), constant=True)
+
+
+@few(12)
+@given(weighted(), st.sampled_from(machines()), seeds, cuts)
+def test_constant_weights(drawn: BatchMatmul, machine: Machine, seed: int, cut: float) -> None:
+    _, _, n, k = drawn.extents
+    left, right, rest = filled(drawn.left, seed), normal(seed + 50, (k, n)), epilogue(drawn.program, seed)
+    packed = matrix_weight(right, machine).reshape(-1, k, machine.pack)
+    spec = replace(drawn, right=dense(packed.shape))
+    expected = left.array.astype(np.float64) @ right.astype(np.float64)
+    found = outputs(spec, [left, operand(spec.right, packed), *rest], machine, cut)
+    assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE
+
+
+def test_weights_are_read_few_times_and_tiles_of_rows_are_even() -> None:
+    """128 rows of 256 values to 1024: halves of the rows, so that two lanes keep theirs, each in tiles of 5 or 6."""
+    machine = MACHINES["avx2"]
+    spec = BatchMatmul(dense((128, 256)), dense((64, 256, 16)), dense((128, 1024)), constant=True)
+    first = candidates(spec, machine)[0]
+    assert (first.vectors, first.rows) == (2, 6)
+    assert grid(spec, first, machine).row_blocks == 2
+    assert all(items(spec, tile, machine) >= 16 for tile in candidates(spec, machine))
 
 
 @pytest.mark.parametrize("machine", machines(), ids=lambda machine: str(machine.isa))

@@ -10,10 +10,11 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, grid
-from gacer_tune.kernels.emit.blocks import part, pieces, run, unravel
+from gacer_tune.kernels.emit.blocks import part, pieces, run, splat, unravel
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.scalar import lanes
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.kernels.views import merged_outer
 
 Expr = Any
@@ -41,7 +42,12 @@ class Shape:
 
 def emit(spec: BatchMatmul, tile: BmmTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: left, right, operands of the program, output."""
-    function = Function(name, merged_outer(spec.tensors(machine), 2))
+    left, right, *rest = spec.tensors(machine)
+    if spec.constant:
+        left, *rest = merged_outer([left, *rest], 2)
+    else:
+        left, right, *rest = merged_outer([left, right, *rest], 2)
+    function = Function(name, [left, right, *rest])
     return function.build(_Emitter(spec, tile, machine, function).item)
 
 
@@ -59,11 +65,11 @@ class _Emitter:
         batch = unravel(product, self.function.tensors[-1].shape[:-2])
         size = self.tile.vectors * self.machine.vector
         last = self.n - (self.grid.wide - 1) * size
-        if self.tile.packed or last % self.machine.vector:
+        if not self.spec.constant and (self.tile.packed or last % self.machine.vector):
             self.panel = T.alloc_buffer((self.chunk * size,), "float32", scope="local")
         with loop(part(self.grid.wide, self.tile.wide, columns, self.grid.column_blocks)) as step:
             number = columns * self.tile.wide + step
-            place = Place(batch, rows * self.tile.high * self.tile.rows, number * size)
+            place = Place(batch, 0, number * size)
             if last == size:
                 self.column(place, rows, size)
             elif self.grid.wide == 1:
@@ -74,46 +80,36 @@ class _Emitter:
 
     def column(self, place: Place, rows: Expr, columns: int) -> None:
         """All row tiles of a block over one column tile, whose columns are packed once if there is room."""
-        vectors = -(-columns // self.machine.vector)
-        panel = self.panel if self.tile.packed or columns % self.machine.vector else None
+        vectors = ceildiv(columns, self.machine.vector)
+        scratch = not self.spec.constant and (self.tile.packed or columns % self.machine.vector)
+        panel = self.panel if scratch else None
         if panel is not None and self.chunk == self.k:
             self.pack(panel, place, columns, (0, self.k))
         self.rows(place, rows, lambda at, count: self.block(at, Shape(count, columns, vectors, panel)))
 
     def rows(self, place: Place, block: Expr, body: Callable[[Place, int], None]) -> None:
-        full, rest = divmod(self.m, self.tile.rows)
-        if full:
-            with loop(part(full, self.tile.high, block, self.grid.row_blocks)) as step:
-                body(Place(place.batch, place.row + step * self.tile.rows, place.column), self.tile.rows)
-        if rest and self.grid.row_blocks == 1:
-            body(Place(place.batch, full * self.tile.rows, place.column), rest)
-        elif rest:
-            last = Place(place.batch, full * self.tile.rows, place.column)
-            when(block == self.grid.row_blocks - 1, lambda: body(last, rest))
+        """Run body(place, rows) for each row tile of a block."""
+        span = (block, self.tile.high, self.grid.row_blocks)
+        row_tiles(self.m, self.grid.high, span, lambda row, count: body(Place(place.batch, row, place.column), count))
 
     def pack(self, panel: Any, place: Place, columns: int, span: tuple[Expr, Expr]) -> None:
         """Copy the columns' elements of `count` rows from `first` on; lanes past the last column become 0."""
         vector, (first, count) = self.machine.vector, span
-        width = -(-columns // vector) * vector
+        width = ceildiv(columns, vector) * vector
         with loop(count) as k:
             if columns < width:
-                zero = T.broadcast(tirx.const(0.0, "float32"), vector)
-                T.buffer_store(panel, zero, [T.ramp(k * width + width - vector, 1, vector)])
+                T.buffer_store(panel, splat(0.0, vector), [T.ramp(k * width + width - vector, 1, vector)])
             for column, some in pieces(0, columns, vector):
                 value = self.function.load(1, (*place.batch, first + k, place.column + column), some)
                 T.buffer_store(panel, value, [run(k * width + column, some)])
 
     def block(self, place: Place, shape: Shape) -> None:
         """One register tile: zero, accumulate, finish, store."""
-        vector = self.machine.vector
-        accumulators = T.alloc_buffer((shape.rows * shape.vectors * vector,), "float32", scope="local")
-        zero = T.broadcast(tirx.const(0.0, "float32"), vector)
-        for i in range(shape.rows * shape.vectors):
-            T.buffer_store(accumulators, zero, [T.ramp(i * vector, 1, vector)])
+        accumulators = zeros(shape.rows * shape.vectors, self.machine.vector)
         if shape.panel is None or self.chunk == self.k:
             self.reduce(accumulators, place, shape, (0, self.k))
         else:
-            chunks = -(-self.k // self.chunk)
+            chunks = ceildiv(self.k, self.chunk)
             with loop(chunks) as chunk:
                 span = (chunk * self.chunk, part(self.k, self.chunk, chunk, chunks))
                 self.pack(shape.panel, place, shape.columns, span)
@@ -121,40 +117,108 @@ class _Emitter:
         self.store(accumulators, place, shape)
 
     def reduce(self, accumulators: Any, place: Place, shape: Shape, span: tuple[Expr, Expr]) -> None:
-        vector, (first, count) = self.machine.vector, span
-        with loop(count) as k:
-            columns = [self.columns(place, shape, first, k, v) for v in range(shape.vectors)]
-            for i in range(shape.rows):
-                value = T.broadcast(self.function.load(0, (*place.batch, place.row + i, first + k)), vector)
-                for v, column in enumerate(columns):
-                    where = T.ramp((i * shape.vectors + v) * vector, 1, vector)
-                    T.buffer_store(accumulators, accumulators[where] + value * column, [where])
+        first, count = span
+
+        def right(k: Expr, v: int) -> Expr:
+            if v == 0 and self.spec.constant:
+                self.fetch(place, shape, k)
+            return self.columns(place, shape, first, k, v)
+
+        def left(i: int, k: Expr) -> Expr:
+            return self.function.load(0, (*place.batch, place.row + i, first + k))
+
+        add_products(accumulators, (shape.rows, shape.vectors, self.machine.vector), count, left, right)
 
     def columns(self, place: Place, shape: Shape, first: Expr, k: Expr, v: int) -> Expr:
         """Vector v of row first + k of the right matrix."""
         vector = self.machine.vector
+        if self.spec.constant:
+            return self.function.buffers[1][T.ramp(self.weight(place, k, v // 2) + v % 2 * vector, 1, vector)]
         if shape.panel is None:
             return self.function.load(1, (*place.batch, first + k, place.column + v * vector), vector)
         return shape.panel[T.ramp((k * shape.vectors + v) * vector, 1, vector)]
 
+    def weight(self, place: Place, k: Expr, block: int) -> Expr:
+        """Where a pack of weights begins, `block` packs behind the first one of a column tile."""
+        pack = self.machine.pack
+        return ((place.column // pack + block) * self.k + k) * pack
+
+    def fetch(self, place: Place, shape: Shape, k: Expr) -> None:
+        """Ask for the weights of the next column tile, which come from far away the first time they are read."""
+        blocks = ceildiv(shape.vectors, 2)
+        for block in range(blocks, 2 * blocks):
+            fetch(T.address_of(self.function.buffers[1][self.weight(place, k, block)]))
+
     def store(self, accumulators: Any, place: Place, shape: Shape) -> None:
-        vector = self.machine.vector
-        whole, rest = divmod(shape.columns, vector)
-        for i in range(shape.rows):
-            for v in range(whole):
-                value = accumulators[T.ramp((i * shape.vectors + v) * vector, 1, vector)]
-                self.finish(place, i, v * vector, value)
-        if not rest:
-            return
-        last = T.alloc_buffer((shape.rows * vector,), "float32", scope="local")
-        for i in range(shape.rows):
-            value = accumulators[T.ramp((i * shape.vectors + whole) * vector, 1, vector)]
-            T.buffer_store(last, value, [T.ramp(i * vector, 1, vector)])
-        with loop(shape.rows) as i:
-            for column, width in pieces(0, rest, vector):
-                self.finish(place, i, whole * vector + column, last[run(i * vector + column, width)])
+        tile = (shape.rows, shape.vectors, self.machine.vector)
+        each_vector(accumulators, tile, shape.columns, lambda i, column, value: self.finish(place, i, column, value))
 
     def finish(self, place: Place, row: Expr, column: int, value: Expr) -> None:
         index, program = (*place.batch, place.row + row, place.column + column), self.spec.program
         done = self.function.finish(program, 2, index, value, lanes(value))
         self.function.store(2 + len(program.operands), index, done)
+
+
+Tile = tuple[int, int, int]  # rows and vectors of a register tile, lanes of a vector
+
+
+def row_tiles(extent: int, tiles: int, block: tuple[Expr, int, int], body: Callable[[Expr, int], None]) -> None:
+    """Run body(first, rows) for each tile in a block of them: tile i begins at i * extent / tiles, rounded down.
+
+    block is (its number, tiles in it, number of blocks).
+    """
+    number, some, blocks = block
+    least, larger = divmod(extent, tiles)
+    with loop(part(tiles, some, number, blocks)) as step:
+        tile = number * some + step
+        first = T.bind(tile * extent // tiles)
+        if larger:
+            behind = (tile + 1) * extent // tiles
+            when(behind - first > least, lambda: body(first, least + 1), lambda: body(first, least))
+        else:
+            body(first, least)
+
+
+def zeros(vectors: int, vector: int) -> Any:
+    """Accumulators of a register tile."""
+    found = T.alloc_buffer((vectors * vector,), "float32", scope="local")
+    for i in range(vectors):
+        T.buffer_store(found, splat(0.0, vector), [run(i * vector, vector)])
+    return found
+
+
+def add_products(
+    accumulators: Any, tile: Tile, count: Expr, left: Callable[[int, Expr], Expr], right: Callable[[Expr, int], Expr]
+) -> None:
+    """Add left(row, k) * right(k, number of the vector) for each k below count, in order."""
+    rows, vectors, vector = tile
+    with loop(count) as k:
+        columns = [right(k, v) for v in range(vectors)]
+        for i in range(rows):
+            value = T.broadcast(left(i, k), vector)
+            for v, column in enumerate(columns):
+                where = run((i * vectors + v) * vector, vector)
+                T.buffer_store(accumulators, accumulators[where] + value * column, [where])
+
+
+def each_vector(accumulators: Any, tile: Tile, columns: int, body: Callable[[Expr, int, Expr], None]) -> None:
+    """Run body(row, column, value) for vectors that cover the first `columns` columns of a register tile."""
+    rows, vectors, vector = tile
+    whole, rest = divmod(columns, vector)
+    for i in range(rows):
+        for v in range(whole):
+            body(i, v * vector, accumulators[run((i * vectors + v) * vector, vector)])
+    if not rest:
+        return
+    last = T.alloc_buffer((rows * vector,), "float32", scope="local")
+    for i in range(rows):
+        T.buffer_store(last, accumulators[run((i * vectors + whole) * vector, vector)], [run(i * vector, vector)])
+    with loop(rows) as i:
+        for column, width in pieces(0, rest, vector):
+            body(i, whole * vector + column, last[run(i * vector + column, width)])
+
+
+def fetch(address: Expr) -> None:
+    """Bring the cache line at an address, which need not exist, to the core's second cache."""
+    kind = [tirx.const(value, "int32") for value in (0, 2, 1)]  # to be read, of medium locality, data
+    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", address, *kind))
