@@ -124,6 +124,7 @@ class Settings(BaseModel):
     resume: bool = False
     dry_run: bool = False
     early_stop: bool = True
+    warm_start: bool = True
     cache: AnyPath | None = None
 
     @field_validator("tenants")

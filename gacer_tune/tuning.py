@@ -16,7 +16,7 @@ from gacer_tune.devices.bench import SEED
 from gacer_tune.emitting import Emission, alone, emit
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
-from gacer_tune.learning.starting import keep_learned, learned_before
+from gacer_tune.learning.starting import Learned, keep_learned, learned_before
 from gacer_tune.preparing import Prepared, limits_for, prepare, read_models
 from gacer_tune.remembering import offered, remember
 from gacer_tune.report.verdict import Choice, Figures, Gain
@@ -44,10 +44,13 @@ PAIRS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary(Figures):
-    """The figures of a run that has just ended, and the files that it wrote."""
+    """The figures of a run that has just ended, and the files that it wrote. started: what earlier searches had left
+    to begin with, in words; empty where that was nothing.
+    """
 
     artifact: Path
     trials_per_minute: float
+    started: str
     files: tuple[Path, ...]
 
 
@@ -115,12 +118,14 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """seconds: of this search; fresh: trials measured now, not read from the journal; stopped: why it ended."""
+    """seconds: of this search; fresh: trials measured now, not read from the journal; stopped: why it ended; started:
+    from what it did, of all that earlier searches had left."""
 
     trials: tuple[Trial, ...]
     fresh: int
     seconds: float
     stopped: str
+    started: str
 
 
 def check(settings: Settings, prepared: Prepared, device: AnyDevice) -> float:
@@ -150,10 +155,11 @@ def run_search(
     """Search until budget, trials or `stop`; every trial is in the journal before the next one starts."""
     journal = Journal(settings.out / JOURNAL)
     history = read_history(journal, prepared.workload.key) if settings.resume else _start_afresh(journal)
+    cached = offered(settings, prepared) if settings.warm_start else ()
+    learned = learned_before(prepared) if settings.warm_start else Learned()
     options = TuneOptions(
         settings.budget_s, settings.trials or TuneOptions().trials, settings.strategy, settings.objective,
-        settings.seed, settings.only, offered(settings, prepared), learned_before(prepared),
-        anchored=settings.target == "cpu",
+        settings.seed, settings.only, cached, learned.model, anchored=settings.target == "cpu",
     )  # fmt: skip
     trials, began = list(history), time.monotonic()
     objective, stopped = _objective(settings, prepared), ""
@@ -163,12 +169,16 @@ def run_search(
         spent = time.monotonic() - began
         _require_budget(trials, history, spent, settings.budget_s)
         if isinstance(trial.result, Timing):
-            device.limits = limits_for(trial.result.median_s if len(trials) == 1 else _slowest(trials))
+            device.limits = limits_for(max(t.result.median_s for t in trials if isinstance(t.result, Timing)))
         listen(_progress(trials, objective, settings, spent))
         if _has_baselines(trials) and (stopped := _enough(settings, stop, trials, objective)):
             break
     spent = time.monotonic() - began
-    return Found(tuple(trials), len(trials) - len(history), spent, stopped or _end(settings, len(trials), spent))
+    starts = (f"{len(cached)} cached schedule{'s' * (len(cached) > 1)}" if cached else "", str(learned))
+    return Found(
+        tuple(trials), len(trials) - len(history), spent, stopped or _end(settings, len(trials), spent),
+        " and ".join(filter(None, starts)),
+    )  # fmt: skip
 
 
 def _objective(settings: Settings, prepared: Prepared) -> Objective:
@@ -187,10 +197,6 @@ def _end(settings: Settings, trials: int, spent: float) -> str:
     if settings.trials is not None and trials >= settings.trials:
         return f"all {settings.trials} trials are used up"
     return "the time is used up" if spent >= settings.budget_s else "there is no other schedule to try"
-
-
-def _slowest(trials: Sequence[Trial]) -> float:
-    return max(trial.result.median_s for trial in trials if isinstance(trial.result, Timing))
 
 
 def _has_baselines(trials: Sequence[Trial]) -> bool:
@@ -276,6 +282,7 @@ def summarize(
         rows=completions[0],
         front=completions[1],
         stopped=found.stopped,
+        started=found.started,
         interval_s=outcome.interval_s,
         refused=outcome.refused,
         files=tuple(settings.out / name for name in names),

@@ -158,3 +158,19 @@ def test_an_interrupt_finishes_the_trial_and_saves(files: list[Path], tmp_path: 
     assert process.returncode == 130, stderr
     assert json.loads(stdout.strip().splitlines()[-1])["interrupted"]
     assert (out / "manifest.json").exists()
+
+
+def test_a_search_says_what_earlier_ones_taught_it_and_can_be_told_to_forget(tmp_path: Path) -> None:
+    """Two mixes with no model in common on one cache, and the second one again as if there had been none."""
+    paths = [tmp_path / f"{name}.onnx" for name in ("tiny_branchy", "tiny_mlp", "tiny_attention")]
+    for path in paths:
+        path.write_bytes(models.MODELS[path.stem]().SerializeToString())
+    cache = ("--cache", str(tmp_path / "cache"), "--trials", "24", "--budget", "30s")
+    first = finish(start(command(paths[:2], tmp_path / "one", *cache)))
+    second = finish(start(command(paths[2:], tmp_path / "two", *cache)))
+    assert first["started"] == ""
+    assert second["started"].startswith("what ") and second["started"].endswith("of tiny_branchy+tiny_mlp have taught")
+    again = finish(start(command(paths[2:], tmp_path / "three", *cache)))
+    assert again["started"].startswith("1 cached schedule and what ")
+    alone = finish(start(command(paths[2:], tmp_path / "four", *cache, "--no-warm-start")))
+    assert alone["started"] == ""

@@ -74,6 +74,10 @@ class Options:
         Flag,
         Option("--early-stop/--no-early-stop", help="Stop when going on gains less than the noise; on unless given."),
     ] = None
+    warm_start: Annotated[
+        Flag,
+        Option("--warm-start/--no-warm-start", help="Use what earlier searches found and learned; on unless given."),
+    ] = None
     cache: Annotated[Folder, Option(metavar="DIR", help="Folder of compiled kernels and their times.")] = None
     json: Json = False
 
@@ -97,7 +101,7 @@ def tune(options: Options) -> None:
 
     names = (
         "target", "precision", "simulate", "lanes", "trials", "strategy", "objective", "only", "seed", "batch", "out",
-        "resume", "dry_run", "early_stop",
+        "resume", "dry_run", "early_stop", "warm_start",
     )  # fmt: skip
     given = {name: getattr(options, name) for name in (*names, "cache")} | {"budget_s": options.budget}
     settings = read_settings(options.models or (), options.shape or (), options.config, given)
@@ -149,6 +153,8 @@ def _show(summary: Summary, effort: Effort, output: Output) -> None:
         gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s, r.breadth_first_s) for r in summary.rows])
     )
     output.say(f"{verdict(summary)}.")
+    if summary.started:
+        output.say(f"the search began with {summary.started}.")
     low, high = map(seconds_text, summary.interval_s)
     output.say(f"what was written takes {seconds_text(summary.best_s)} (95 % interval {low} to {high}).")
     if text := effort.text():

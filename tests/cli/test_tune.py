@@ -45,6 +45,7 @@ class Summary:
     stopped: str = "the time is used up"
     interval_s: tuple[float, float] = (0.0148, 0.0153)
     refused: str = ""
+    started: str = "2 cached schedules and what 214 plans of det+seg have taught"
     files: tuple[Path, ...] = (Path("out/module.so"), Path("out/manifest.json"))
 
 
@@ -126,7 +127,7 @@ def test_json_is_the_last_line_and_alone_on_stdout(cli: Cli, models: Path, tunin
         "failed_trials": 2, "files": ["out/module.so", "out/manifest.json"], "interrupted": False, "origin": "evolve",
         "p_value": 0.001, "seconds_spent": 125.0, "speedup": 1.234, "strategy": "evolve", "trials": 41,
         "trials_per_minute": 19.7, "stopped": "the time is used up", "interval_s": [0.0148, 0.0153],
-        "refused": "",
+        "refused": "", "started": "2 cached schedules and what 214 plans of det+seg have taught",
         "rows": [
             dict(name="det", sequential_s=0.01, lane_per_tenant_s=0.012, tuned_s=0.008, breadth_first_s=0.009),
             dict(name="together", sequential_s=0.021, lane_per_tenant_s=0.0185, tuned_s=0.015, breadth_first_s=0.02),
