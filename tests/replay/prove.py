@@ -2,6 +2,7 @@
 
 python -m tests.replay.prove spaces [NAME...]   within the spaces of which every schedule was measured
 python -m tests.replay.prove mixes [NAME...]    on surrogates of the recorded mixes
+python -m tests.replay.prove rooms [NAME...]    on simulated machines on which there is much to gain
 python -m tests.replay.prove stop [NAME...]     on the same, what stopping early gains and costs
 """
 
@@ -10,16 +11,24 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import ceil, inf
+from multiprocessing import get_context
+from typing import Protocol
 
+from gacer_tune.cost_model.profile import Profile
+from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.workload import Workload
 from gacer_tune.learning.recording import Recording, read_recording
+from gacer_tune.search.device import Device
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.seeds import baselines
 from gacer_tune.search.stopping import stalled
 from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
 from tests.replay.races import NAMES, optimum_s, within
+from tests.replay.rooms import ROOMS, room
 from tests.replay.spaces import SPACES, mixes, path_of
 from tests.replay.surrogate import Surrogate, rank_correlation
 
@@ -30,25 +39,21 @@ ENDLESS_S = 1e12
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("spaces", "mixes", "stop"))
+    parser.add_argument("what", choices=("spaces", "mixes", "rooms", "stop"))
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=TRIALS)
     given = parser.parse_args()
-    known = {"spaces": SPACES, "mixes": mixes(), "stop": mixes()}[given.what]
+    known = {"spaces": SPACES, "mixes": mixes(), "rooms": ROOMS, "stop": mixes()}[given.what]
     if given.what == "spaces":
         rows = (row for name in given.names or known for row in space_rows(name, given.seeds))
         show(("space", "schedules", "strategy", "at 5 % of the space: median", "worst", "within 5 %"), rows)
     elif given.what == "mixes":
         made = (mix_row(name, given.seeds, given.trials) for name in given.names or known)
-        show(
-            (
-                "mix", "recorded", "rank correlation: timeline", "surrogate",
-                f"after {given.trials}: random", "coordinate", f"after {given.trials // 2}: evolve",
-                "random's end reached after", "within a fifth", "coordinate's end reached after", "within half",
-            ),
-            made,
-        )  # fmt: skip
+        show(("mix", "recorded", "rank correlation: timeline", "surrogate", *race_heads(given.trials)), made)
+    elif given.what == "rooms":
+        made = (room_row(name, given.seeds, given.trials) for name in given.names or known)
+        show(("tenants and lanes", *race_heads(given.trials)), made)
     else:
         made = (stop_row(name, given.seeds, given.trials) for name in given.names or known)
         show(("mix", "trials until stopped", "of", "slower than at the end: median", "worst"), made)
@@ -78,20 +83,39 @@ def space_rows(name: str, seeds: int) -> Iterator[Sequence[str]]:
         )
 
 
+def race_heads(trials: int) -> tuple[str, ...]:
+    return (
+        f"after {trials}: random", "coordinate", f"after {trials // 2}: evolve",
+        "random's end reached after", "within a fifth", "coordinate's end reached after", "within half",
+    )  # fmt: skip
+
+
 def mix_row(name: str, seeds: int, trials: int) -> Sequence[str]:
-    """Evolve races to what the other two have after `trials` measurements, each seed against its own.
+    recording = recorded(name)
+    plain, surrogate = rank_correlation(recording)
+    device = Surrogate(recording)
+    courses = [Course(device.seeded(seed), recording.profile, seed, trials) for seed in range(seeds)]
+    return [name, str(len(recording.trials)), f"{plain:.2f}", f"{surrogate:.2f}", *race_cells(courses)]
+
+
+def room_row(name: str, seeds: int, trials: int) -> Sequence[str]:
+    devices = [room(name, seed) for seed in range(seeds)]
+    courses = [Course(device, device.profile, device.seed, trials) for device in devices]
+    return [name, *race_cells(courses)]
+
+
+def race_cells(courses: Sequence[Course]) -> list[str]:
+    """Evolve races to what the other two have after all trials, each seed against its own; a race for each core.
 
     Ends are times without noise over the best baseline's, medians over the seeds.
     """
-    recording = recorded(name)
-    plain, surrogate = rank_correlation(recording)
-    cells = [name, str(len(recording.trials)), f"{plain:.2f}", f"{surrogate:.2f}"]
-    races = [race(recording, seed, trials) for seed in range(seeds)]
-    cells += [f"{statistics.median(ends):.3f}" for ends in zip(*(one.ends for one in races), strict=True)]
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        races = list(pool.map(race, courses))
+    cells = [f"{statistics.median(ends):.3f}" for ends in zip(*(one.ends for one in races), strict=True)]
     for number, share in enumerate((0.2, 0.5)):
         needed = [one.needed[number] for one in races]
         told = f"{statistics.median(needed):.0f}" if statistics.median(needed) < inf else "never"
-        cells += [told, f"{sum(n <= share * trials for n in needed)} of {seeds}"]
+        cells += [told, f"{sum(n <= share * courses[0].trials for n in needed)} of {len(races)}"]
     return cells
 
 
@@ -109,25 +133,44 @@ class Race:
     needed: tuple[float, float]
 
 
-def race(recording: Recording, seed: int, trials: int) -> Race:
+class Track(Device, Protocol):
+    """A device of which it is known what a schedule takes without noise."""
+
+    @property
+    def workload(self) -> Workload: ...
+
+    def true_s(self, schedule: Schedule) -> float: ...
+
+
+@dataclass(frozen=True)
+class Course:
+    """The machine to race on, what the searches know of it, their seed, and how many trials the slower ones have."""
+
+    device: Track
+    profile: Profile
+    seed: int
+    trials: int
+
+
+def race(course: Course) -> Race:
     """What counts is the time without noise of the schedule that looks best."""
-    workload, profile, device = recording.workload, recording.profile, Surrogate(recording, seed)
+    device, trials, seed = course.device, course.trials, course.seed
     rivals = [
-        true_best(recording, device, TuneOptions(ENDLESS_S, trials, rival, seed=seed))[-1]
-        for rival in ("random", "coordinate")
+        true_best(course, TuneOptions(ENDLESS_S, trials, rival, seed=seed))[-1] for rival in ("random", "coordinate")
     ]
-    curve = true_best(recording, device, TuneOptions(ENDLESS_S, trials // 2, "evolve", seed=seed))
+    curve = true_best(course, TuneOptions(ENDLESS_S, trials // 2, "evolve", seed=seed))
     needed = [next((n for n, value in enumerate(curve, start=1) if value <= goal * 1.0005), inf) for goal in rivals]
-    base = min(device.true_s(schedule) for schedule in baselines(workload, profile, device.lanes).values())
+    starts = baselines(device.workload, course.profile, device.lanes)
+    base = min(device.true_s(schedule) for schedule in starts.values())
     return Race((rivals[0] / base, rivals[1] / base, curve[-1] / base), (needed[0], needed[1]))
 
 
-def true_best(recording: Recording, device: Surrogate, options: TuneOptions) -> list[float]:
+def true_best(course: Course, options: TuneOptions) -> list[float]:
     """After each trial the noise-free time of the schedule that looks best so far."""
     found, best_seen, true = [], inf, inf
-    for trial in tune(recording.workload, device, recording.profile, options):
+    for trial in tune(course.device.workload, course.device, course.profile, options):
         if isinstance(trial.result, Timing) and trial.result.median_s < best_seen:
-            best_seen, true = trial.result.median_s, device.true_s(trial.schedule)
+            best_seen, true = trial.result.median_s, course.device.true_s(trial.schedule)
         found.append(true)
     return found
 
@@ -135,8 +178,9 @@ def true_best(recording: Recording, device: Surrogate, options: TuneOptions) -> 
 def stop_row(name: str, seeds: int, trials: int) -> Sequence[str]:
     recording = recorded(name)
     objective, ends, losses = Objective(recording.workload), [], []
+    machine = Surrogate(recording)
     for seed in range(seeds):
-        device = Surrogate(recording, seed)
+        device = machine.seeded(seed)
         options = TuneOptions(ENDLESS_S, trials, "evolve", seed=seed)
         history: list[Trial] = []
         for trial in tune(recording.workload, device, recording.profile, options):

@@ -12,6 +12,7 @@ import math
 import random
 import statistics
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -80,6 +81,12 @@ class Surrogate:
         self.noise = statistics.median(timing.spread for _, timing in kept if len(timing.seconds) > 2) / 1.35
         self._rng = random.Random(seed)
         self._times: dict[Schedule, tuple[float, tuple[float, ...]]] = {}
+
+    def seeded(self, seed: int) -> Surrogate:
+        """The same machine with noise of another seed; to fit a machine takes longer than a search on it."""
+        other = copy(self)
+        other._rng = random.Random(seed)
+        return other
 
     def true_s(self, schedule: Schedule) -> float:
         return self._run(schedule)[0]

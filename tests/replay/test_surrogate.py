@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from gacer_tune.cost_model.profile import Profile
+from gacer_tune.cost_model.profile import Profile, refuse_mismatch
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.workload import Workload
 from gacer_tune.learning.recording import Recording
@@ -15,7 +15,8 @@ from gacer_tune.search.seeds import baselines
 from gacer_tune.search.simulated import SimulatedDevice
 from gacer_tune.search.trial import Timing, Trial
 from tests.replay.curves import BANDWIDTH, gains, machine
-from tests.replay.prove import race
+from tests.replay.prove import Course, race
+from tests.replay.rooms import ROOMS, room
 from tests.replay.surrogate import Surrogate, bent, rank_correlation
 from tests.support.workloads import chain, flat_profile, random_profile
 
@@ -62,7 +63,7 @@ def test_measurements_are_the_truth_with_the_recorded_noise() -> None:
 
 
 def test_evolve_overtakes_the_others_on_a_toy() -> None:
-    found = race(recorded(150), seed=0, trials=80)
+    found = race(Course(Surrogate(recorded(150)), PROFILE, seed=0, trials=80))
     to_random, to_coordinate = found.needed
     assert to_random <= 16 and to_coordinate <= 40
     at_random, coordinate, evolve = found.ends
@@ -86,3 +87,17 @@ def test_there_is_room_where_cores_idle(items: int, low: float, high: float) -> 
     profile = Profile(flat_profile(pair, 1.0).alone, flat_profile(pair, 1.0).shared, 1e-6, 1e-6)
     found = gains(pair, profile, 8, (24, inf))
     assert low < found["sequential"] / found["tuned"] < high
+
+
+def test_a_room_holds_recorded_tenants_and_knows_the_truth() -> None:
+    names, lanes, most = ROOMS["resnet18+squeezenet"]
+    device = room("resnet18+squeezenet", seed=1)
+    assert [tenant.name for tenant in device.workload.tenants] == list(names)
+    assert max(v.items for t in device.workload.tenants for k in t.kernels for v in k.variants) == most
+    refuse_mismatch(device.workload, device.profile)
+    assert device.lanes == lanes
+    schedule = baselines(device.workload, device.profile, lanes)["sequential"]
+    timing = device.measure(schedule, 100)
+    assert isinstance(timing, Timing)
+    assert timing.median_s == pytest.approx(device.true_s(schedule), rel=0.01)
+    assert 0.01 < timing.spread < 0.05
