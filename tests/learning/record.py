@@ -1,8 +1,7 @@
 """Measures plans of mixes of models/ and keeps them as data: `python -m tests.learning.record [MIX ...]`.
 
-Each mix is searched at random for SECONDS and by evolution for as long. Machines drift by more than plans differ, so
-each plan is timed in turn with the sequential one, and what is kept is its time relative to that; a moment in which the
-sequential plan itself is slow is waited out. In the end the fastest plans are timed once more, longer: of many
+Each mix is searched at random for SECONDS and by evolution for as long, each plan beside the sequential one, as in
+gacer_tune.search.anchored. In the end the fastest plans are timed once more, longer: of many
 measurements the shortest is mostly a lucky one. No model belongs to two mixes, so a mix that is held out is made of
 models that nothing was learned from.
 """
@@ -11,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -25,12 +23,11 @@ import onnx
 import models
 from gacer_tune.devices.child import ChildDevice
 from gacer_tune.events import Event
-from gacer_tune.ir.schedule import Schedule
 from gacer_tune.learning.recording import SUFFIX, Recording, read_recording, write_recording
 from gacer_tune.preparing import Prepared, prepare
-from gacer_tune.search.device import Pairs
+from gacer_tune.search.anchored import Anchored
 from gacer_tune.search.seeds import baselines
-from gacer_tune.search.trial import Failure, Timing, Trial
+from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
 from gacer_tune.settings import Settings, TenantSettings
 from gacer_tune.store.fingerprint import host_fingerprint
@@ -45,66 +42,21 @@ MIXES = {
     "alexnet+googlenet": ("alexnet", "googlenet"),
 }
 SECONDS = 75.0
-PAIRS, FEW_PAIRS = 7, 3
-SLOW = 1.3  # a plan this many times slower than the sequential one gets few pairs
-CALM = 1.1  # how much slower than usual the sequential plan may be beside a plan that is timed
-ATTEMPTS = 5
 FASTEST, MANY_PAIRS = 25, 21
-
-
-@dataclass
-class PairedDevice:
-    """Times plans as shares of the sequential plan's time in the same moment, times what that usually takes."""
-
-    inner: ChildDevice
-    anchor: Schedule
-    usual_s: float = 0.0
-    anchors_s: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        timing = self.inner.measure(self.anchor, 40)
-        assert isinstance(timing, Timing)
-        self.usual_s = statistics.quantiles(timing.seconds, n=4)[0]
-
-    @property
-    def lanes(self) -> int:
-        return self.inner.lanes
-
-    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
-        del give_up_s
-        once = self.inner.measure(schedule, 1)
-        if isinstance(once, Failure):
-            return once
-        count = repeats if repeats == MANY_PAIRS else FEW_PAIRS if once.median_s > SLOW * self.usual_s else PAIRS
-        for attempt in range(ATTEMPTS):
-            pairs = self.inner.compare(self.anchor, schedule, count)
-            if isinstance(pairs, Failure):
-                return pairs
-            beside_s = statistics.median(anchor for anchor, _ in pairs)
-            self.anchors_s.append(beside_s)
-            if beside_s <= CALM * statistics.quantiles([*self.anchors_s, self.usual_s], n=10)[0]:
-                return Timing(tuple(s * self.usual_s / beside_s for _, s in pairs), once.tenants_s)
-            time.sleep(0.3 * attempt)
-        return Failure("timeout", "the machine was busy with something else")
-
-    def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
-        return self.inner.compare(a, b, pairs)
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def record(name: str, prepared: Prepared, seconds: float) -> Recording:
     with ChildDevice(prepared.folder, prepared.cpus) as child:
         anchor = baselines(prepared.workload, prepared.profile, child.lanes)["sequential"]
-        device = PairedDevice(child, anchor)
+        device = Anchored(child)
+        assert isinstance(device.measure(anchor, 40), Timing), "the first schedule that is measured is the anchor"
         trials = _again(device, list(_trials(prepared, device, seconds)))
     host = host_fingerprint()
     machine = f"{host.cpu}, {host.isa}, {len(prepared.cpus)} lanes"
     return Recording(name, prepared.workload, prepared.profile, tuple(trials), machine)
 
 
-def _again(device: PairedDevice, trials: list[Trial]) -> list[Trial]:
+def _again(device: Anchored, trials: list[Trial]) -> list[Trial]:
     """The trials, the fastest of them with longer measurements."""
     order = sorted(trials, key=_median_s)
     anew = {trial.number: device.measure(trial.schedule, MANY_PAIRS) for trial in order[:FASTEST]}
@@ -120,13 +72,12 @@ def again(recording: Recording, prepared: Prepared) -> Recording:
     assert prepared.workload.key == recording.workload.key, "other kernels than those of the recording"
     with ChildDevice(prepared.folder, prepared.cpus) as child:
         anchor = baselines(recording.workload, recording.profile, child.lanes)["sequential"]
-        device = PairedDevice(child, anchor)
-        device.usual_s = next(_median_s(trial) for trial in recording.trials if trial.schedule == anchor)
-        trials = _again(device, list(recording.trials))
+        usual_s = next(_median_s(trial) for trial in recording.trials if trial.schedule == anchor)
+        trials = _again(Anchored(child, (anchor, usual_s)), list(recording.trials))
     return replace(recording, trials=tuple(trials))
 
 
-def _trials(prepared: Prepared, device: PairedDevice, seconds: float) -> Iterator[Trial]:
+def _trials(prepared: Prepared, device: Anchored, seconds: float) -> Iterator[Trial]:
     number, began = 0, time.monotonic()
     for strategy in ("random", "evolve"):
         options = TuneOptions(budget_s=seconds, strategy=strategy)
