@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -7,11 +8,20 @@ from hypothesis import strategies as st
 
 from gacer_tune.ir.schedule import sequential
 from gacer_tune.ir.workload import Workload, canonical
-from gacer_tune.search.trial import Failure, FailureKind, Timing, Trial, checked, merged, result_from_json
+from gacer_tune.search.trial import (
+    Failure,
+    FailureKind,
+    Timing,
+    Trial,
+    checked,
+    merged,
+    result_from_json,
+    result_json,
+)
 from tests.support.workloads import chain, quick
 
 SCHEDULE = sequential(Workload((chain("a", (4,)),)), 2)
-KINDS: tuple[FailureKind, ...] = ("crash", "timeout", "memory", "wrong-output", "illegal", "invalid-time")
+KINDS: tuple[FailureKind, ...] = ("crash", "timeout", "memory", "wrong-output", "illegal", "invalid-time", "busy")
 
 times = st.floats(1e-9, 1e3)
 
@@ -106,3 +116,23 @@ def test_merging_known_runs_keeps_their_completions() -> None:
     both = merged(Timing.of_runs([1.0, 3.0], [(1.0,), (3.0,)]), Timing.of_runs([8.0], [(8.0,)]))
     assert both == Timing.of_runs([1.0, 3.0, 8.0], [(1.0,), (3.0,), (8.0,)])
     assert both.tenants_s == (3.0,), "the median of all runs, not the mean of two medians"
+
+
+def test_what_was_timed_beside_an_anchor_keeps_both() -> None:
+    """The anchor usually takes 2 s; beside the second run it took 3 s, so that one took 6 s by the clock."""
+    timing = Timing.of_runs((4.0, 4.0), ((1.0, 4.0), (2.0, 4.0)))
+    anchored = replace(timing, anchors_s=(2.0, 3.0), usual_s=2.0)
+    assert anchored.raw_s == (4.0, 6.0)
+    assert timing.raw_s == timing.seconds
+    assert result_from_json(json.loads(json.dumps(result_json(anchored)))) == anchored
+    assert "anchors_s" not in result_json(timing)["timing"], "as in journals of earlier versions"
+    both = merged(anchored, anchored)
+    assert (both.anchors_s, both.usual_s, both.median_s) == ((2.0, 3.0, 2.0, 3.0), 2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("anchors_s", "usual_s"), [((2.0,), 2.0), ((2.0, 0.0), 2.0), ((2.0, math.nan), 2.0), ((2.0, 3.0), 0.0)]
+)
+def test_anchors_that_cannot_be_are_a_failure(anchors_s: tuple[float, ...], usual_s: float) -> None:
+    found = checked(Timing((4.0, 4.0), (4.0,), (), anchors_s, usual_s))
+    assert found == Failure("invalid-time", "anchors: not one finite number above 0 for each run")
