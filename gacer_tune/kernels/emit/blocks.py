@@ -107,3 +107,9 @@ def nest(extents: Sequence[int], body: Callable[[tuple[Expr, ...]], None]) -> No
         return
     with loop(extents[0]) as first:
         nest(extents[1:], lambda rest: body((first, *rest)))
+
+
+def fetch(address: Expr) -> None:
+    """Bring the cache line at an address, which need not exist, to the core's second cache."""
+    kind = [tirx.const(value, "int32") for value in (0, 2, 1)]  # to be read, of medium locality, data
+    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", address, *kind))

@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.conv2d import Conv2d, ConvTile, grid
-from gacer_tune.kernels.emit.blocks import part, splat
+from gacer_tune.kernels.emit.blocks import fetch, part, splat
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.window import column_of, each_columns, each_tap, row_of, taps_inside
 from gacer_tune.kernels.machine import Machine
@@ -19,6 +19,7 @@ from gacer_tune.kernels.window import Columns
 
 Expr = Any
 Place = tuple[Expr, Expr, Expr]  # image, output row, first output column
+SHORT = 16  # so few pixel tiles do not hide that the weights of the next channel tile come from memory
 FEW_CHANNELS = 4  # a reduction over so few channels is unrolled
 
 
@@ -43,6 +44,9 @@ class _Emitter:
     def __init__(self, spec: Conv2d, tile: ConvTile, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
         self.window, self.grid = spec.sliding, grid(spec, tile, machine)
+        sweep = tile.rows * (tile.width or ceildiv(spec.out.shape[2], tile.columns))
+        # Wider tiles would have to ask for two lines a step, which costs more than it brings.
+        self.fetches = tile.order == "ohw" and tile.vectors <= 2 and sweep <= SHORT
 
     def item(self, item: Expr) -> None:
         n, block = self.spec.out.shape[0], item
@@ -122,6 +126,8 @@ class _Emitter:
 
         def step(c: Expr) -> None:
             rows = [self.weights(tap, c, channels, v) for v in range(channels.vectors)]
+            if self.fetches:
+                fetch(T.address_of(self.function.buffers[1][self.weight(tap, c, channels.block + 1)]))
             for i in kept:
                 index = (place[0], y, x + i * self.spec.stride[1], channels.group * inputs + c)
                 value = T.broadcast(self.function.load(0, index), width)
@@ -137,11 +143,14 @@ class _Emitter:
                 step(c)
 
     def weights(self, tap: tuple[Expr, Expr], c: Expr, channels: Channels, vector: int) -> Expr:
-        (rows, across), pack = self.spec.window, self.machine.pack
-        inputs, width = self.spec.group_channels[0], self.machine.vector
-        block = channels.block + vector // 2
-        at = (((block * rows + tap[0]) * across + tap[1]) * inputs + c) * pack + vector % 2 * width
+        width = self.machine.vector
+        at = self.weight(tap, c, channels.block + vector // 2) + vector % 2 * width
         return self.function.buffers[1][T.ramp(at, 1, width)]
+
+    def weight(self, tap: tuple[Expr, Expr], c: Expr, block: Expr) -> Expr:
+        """Where the pack of weights of a window position and a channel begins in a block."""
+        rows, across = self.spec.window
+        return (((block * rows + tap[0]) * across + tap[1]) * self.spec.group_channels[0] + c) * self.machine.pack
 
     def store(self, accumulators: Any, place: Place, columns: Columns, channels: Channels) -> None:
         vector, program, out = self.machine.vector, self.spec.program, 2 + len(self.spec.program.operands)
