@@ -17,7 +17,8 @@ from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Timing, Trial, checked
 
 CALM = 1.25  # the anchor takes at most so many times what it takes in quiet moments
-PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.5, 4.0)  # before each attempt to find a calm moment
+PAUSES_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.5, 4.0)  # before each further attempt to find a calm moment
+PATIENCE_S = 10.0  # all pauses together take no longer than this and what was measured
 _WINDOW = 50  # measurements that tell what is quiet now
 _QUIET = 0.2  # the share of them that is
 
@@ -38,6 +39,7 @@ class Anchored:
     def __init__(self, device: Device, anchor: tuple[Schedule, float] | None = None, pause: Pause = wait) -> None:
         self.device, self._anchor, self._pause = device, anchor, pause
         self._levels: deque[float] = deque(maxlen=_WINDOW)
+        self._patience_s = PATIENCE_S
 
     @property
     def lanes(self) -> int:
@@ -79,22 +81,33 @@ class Anchored:
         return pairs if isinstance(pairs, Failure) else in_step(look, pairs, self._anchor[1])
 
     def _calm_pairs(self, anchor: Schedule, schedule: Schedule, count: int) -> Pairs | Failure:
-        """Pairs of a calm moment. If none comes, this is how fast the machine is from now on."""
-        level = math.inf
-        pairs: Pairs | Failure = ()
+        """Pairs of a calm moment. If none comes for long, this is how fast the machine is from now on."""
+        pairs = self._pairs(anchor, schedule, count)
         for pause_s in PAUSES_S:
-            if pause_s:
-                self._pause(pause_s)
-            pairs = checked_pairs(self.device.compare(anchor, schedule, count))
-            if isinstance(pairs, Failure):
-                return pairs
-            level = statistics.median(beside for beside, _ in pairs)
-            if level <= CALM * quiet(self._levels, level):
+            if isinstance(pairs, Failure) or self._calm(pairs) or self._patience_s < pause_s:
                 break
+            self._pause(pause_s)
+            self._patience_s -= pause_s
+            pairs = self._pairs(anchor, schedule, count)
         else:
             self._levels.clear()
-        self._levels.append(level)
+        if not isinstance(pairs, Failure):
+            self._levels.append(_level(pairs))
         return pairs
+
+    def _pairs(self, anchor: Schedule, schedule: Schedule, count: int) -> Pairs | Failure:
+        pairs = checked_pairs(self.device.compare(anchor, schedule, count))
+        if not isinstance(pairs, Failure):
+            self._patience_s += sum(map(sum, pairs))
+        return pairs
+
+    def _calm(self, pairs: Pairs) -> bool:
+        level = _level(pairs)
+        return level <= CALM * quiet(self._levels, level)
+
+
+def _level(pairs: Pairs) -> float:
+    return statistics.median(beside for beside, _ in pairs)
 
 
 def in_step(look: Timing, pairs: Pairs, usual_s: float) -> Timing:

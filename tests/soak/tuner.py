@@ -25,7 +25,6 @@ from gacer_tune.events import Event
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, Timing
-from gacer_tune.search.tune import FEW
 from gacer_tune.settings import Settings, TenantSettings
 from tests.support.compiled import FOLDER
 
@@ -35,13 +34,13 @@ INJECTED = ("crash", "hang", "memory", "wrong-output", "killed")
 
 @dataclass
 class TroubledDevice(ChildDevice):
-    """The first look at a candidate goes wrong with `probability`; what decides is measured in peace."""
+    """The first run of a candidate goes wrong with `probability`, until the search is over."""
 
     probability: float = 0.0
     rng: random.Random = field(default_factory=random.Random)
 
     def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
-        if repeats != FEW or self.rng.random() >= self.probability:
+        if repeats > 1 or self.rng.random() >= self.probability:
             return super().measure(schedule, repeats, give_up_s)
         trouble = self.rng.choice(INJECTED)
         limits = self.limits
@@ -65,9 +64,12 @@ def main(arguments: list[str]) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(arguments[4]),) * 2)
     rng = random.Random(seed)
 
+    devices: list[TroubledDevice] = []
+
     def troubled(_: Settings, workload: Workload, place: Path, cpus: Sequence[int]) -> TroubledDevice:
         del workload
-        return TroubledDevice(place, cpus, probability=probability, rng=rng)
+        devices.append(TroubledDevice(place, cpus, probability=probability, rng=rng))
+        return devices[-1]
 
     assert callable(tuning.open_device), "where the tuner gets its device from"
     tuning.open_device = troubled
@@ -78,6 +80,8 @@ def main(arguments: list[str]) -> int:
     announced = os.open(folder / "announced", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def listen(event: Event) -> None:
+        if event.stage == "accept":
+            devices[-1].probability = 0.0  # what decides is measured in peace
         if event.trial is not None:
             os.write(announced, f"{event.trial.number} {event.trial.schedule.digest}\n".encode())
 
