@@ -19,6 +19,7 @@ from gacer_tune.search.trial import Failure, Timing, Trial, checked
 CALM = 1.25  # the anchor takes at most so many times what it takes in quiet moments
 PAUSES_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.5, 4.0)  # before each further attempt to find a calm moment
 PATIENCE_S = 10.0  # all pauses together take no longer than this and what was measured
+_LOST = 1.5  # a run this many times slower than what is hopeless needs no anchor beside it
 _WINDOW = 50  # measurements that tell what is quiet now
 _QUIET = 0.2  # the share of them that is
 
@@ -46,17 +47,23 @@ class Anchored:
         return self.device.lanes
 
     def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
-        """One run for the outputs and for who is done when, then `repeats` pairs; one pair if that run is hopeless."""
+        """One run for the outputs and for who is done when, then pairs, two for three `repeats`: they say more.
+
+        One pair if that run is slower than give_up_s, and none, but the last anchor, if it is much slower.
+        """
         if self._anchor is None:
             return self._first(schedule, repeats)
         look = checked(self.device.measure(schedule, 1))
         if isinstance(look, Failure):
             return look
-        slow = look.median_s > give_up_s * self._slowness()
-        timing = self._beside(look, schedule, 1 if slow else repeats)
-        if isinstance(timing, Failure) or not slow or timing.median_s > give_up_s:
-            return timing
-        return self._beside(look, schedule, repeats)
+        limit_s = give_up_s * self._level_s / self._anchor[1]
+        if look.median_s > _LOST * limit_s:
+            return in_step(look, ((self._level_s, look.median_s),), self._anchor[1])
+        if look.median_s > limit_s:
+            timing = self._beside(look, schedule, 1)
+            if isinstance(timing, Failure) or timing.median_s > give_up_s:
+                return timing
+        return self._beside(look, schedule, -(-2 * repeats // 3))
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
         return self.device.compare(a, b, pairs)
@@ -70,10 +77,11 @@ class Anchored:
             self._anchor = schedule, timing.median_s
         return timing
 
-    def _slowness(self) -> float:
-        """How many times its usual time the anchor took last."""
+    @property
+    def _level_s(self) -> float:
+        """What the anchor took last."""
         assert self._anchor is not None
-        return self._levels[-1] / self._anchor[1] if self._levels else 1.0
+        return self._levels[-1] if self._levels else self._anchor[1]
 
     def _beside(self, look: Timing, schedule: Schedule, count: int) -> Timing | Failure:
         assert self._anchor is not None
