@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +88,46 @@ def kernel_rows(
     total = sum(spent.values())
     rows = [_row(workload, pieces[place], took, total, roofline) for place, took in spent.items() if took > 0]
     return tuple(sorted(rows, key=lambda row: -row.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class OpRow:
+    """One op: seconds of lanes, and the wall seconds of ONNX Runtime's nodes for it times its threads."""
+
+    tenant: str
+    op: str
+    kind: str
+    seconds: float
+    onnxruntime_s: float
+
+    @property
+    def ratio(self) -> float:
+        return self.onnxruntime_s / self.seconds
+
+
+def against_onnxruntime(module: Module, rows: Sequence[KernelRow], paths: Mapping[str, Path]) -> tuple[OpRow, ...]:
+    """A row for each op that ONNX Runtime's profiler knows by name, longest first; as many threads as lanes.
+
+    Raises UserError for models that do not belong to the artifact, RefusedError for one that it cannot run.
+    """
+    import onnx
+
+    from gacer_tune.bench.compare import on_cpus, task_of
+    from gacer_tune.bench.ort import refusing
+    from gacer_tune.bench.ort_nodes import by_op, node_seconds
+
+    task, found = task_of(module, paths, 0), []
+    threads = len(task.cpus)
+    for tenant in module.workload.tenants:
+        content = task.models[tenant.name]
+        with on_cpus(task.cpus), refusing(tenant.name):
+            nodes = node_seconds(content, task.inputs[tenant.name], threads)
+        theirs = by_op(onnx.load_from_string(content), [op.name for op in tenant.ops], nodes)
+        for op in tenant.ops:
+            ours = sum(row.seconds for row in rows if (row.tenant, row.op) == (tenant.name, op.name))
+            if op.name in theirs and ours > 0:
+                found.append(OpRow(tenant.name, op.name, op.kind, ours, threads * theirs[op.name]))
+    return tuple(sorted(found, key=lambda row: -row.seconds))
 
 
 def products_share(rows: Sequence[KernelRow], roofline: Roofline) -> float:

@@ -8,8 +8,8 @@ modes are there beside the defaults, and the fastest one counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import MappingProxyType
 
@@ -46,7 +46,6 @@ def _sessions(task: Task, threads: int, entries: Mapping[str, str]) -> dict[str,
 
 def _session(task: Task, tenant: str, threads: int, entries: Mapping[str, str]) -> RunOne:
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -54,17 +53,26 @@ def _session(task: Task, tenant: str, threads: int, entries: Mapping[str, str]) 
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
+    with refusing(tenant):
+        session = onnxruntime.InferenceSession(task.models[tenant], options, providers=["CPUExecutionProvider"])
+        call = partial(_run, session, list(task.outputs[tenant]), dict(task.inputs[tenant]))
+        call()
+    return call
+
+
+@contextmanager
+def refusing(tenant: str) -> Iterator[None]:
+    """What ONNX Runtime raises of a model, as RefusedError."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
     refusals = (
         state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
         state.RuntimeException,
     )  # fmt: skip
     try:
-        session = onnxruntime.InferenceSession(task.models[tenant], options, providers=["CPUExecutionProvider"])
-        call = partial(_run, session, list(task.outputs[tenant]), dict(task.inputs[tenant]))
-        call()
+        yield
     except refusals as error:
         raise RefusedError(f"{tenant}: {str(error).strip().splitlines()[0]}") from error
-    return call
 
 
 def _run(session: object, names: list[str], inputs: Arrays) -> Arrays:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from gacer_tune.cli.output import Output, printable, table
+from gacer_tune.errors import UserError
 from gacer_tune.report.units import number_text, seconds_text
 
 if TYPE_CHECKING:
     from gacer_tune.bench.kernels import KernelRow
+    from gacer_tune.runtime import Module
 
 
 def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
@@ -31,13 +34,40 @@ def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
         "time is that of lanes, all slices added up; speeds are those of one lane. Of the roofline: of the product's "
         "speed where a kernel has GFLOP/s, of the copy's where it has GB/s, then above 100% if caches serve it."
     )
+    compared = _against_onnxruntime(module, rows, output)
     output.say(
         f"roofline of {roofline.lanes} lanes: product {number_text(roofline.sgemm_flops_s / 1e9)} GFLOP/s "
-        f"({roofline.sgemm_by}), copy {number_text(roofline.copy_nbytes_s / 1e9)} GB/s; matrix products and "
-        f"convolutions reach {share:.0%} of the product's"
+        f"({roofline.sgemm_by}), copy {number_text(roofline.copy_nbytes_s / 1e9)} GB/s"
     )
+    output.say(f"matrix products and convolutions reach {share:.0%} of the product's roofline, weighted by their time")
     document = [{**asdict(row), "flops_s": row.flops_s, "nbytes_s": row.nbytes_s} for row in rows]
-    return {"kernels": document, "roofline": asdict(roofline), "products_share": share}
+    return {"kernels": document, "roofline": asdict(roofline), "products_share": share, "onnxruntime": compared}
+
+
+def _against_onnxruntime(module: Module, rows: Sequence[KernelRow], output: Output) -> list[dict[str, Any]]:
+    """Print the ops that ONNX Runtime's profiler knows by name; nothing where it or a model is missing."""
+    from gacer_tune.bench import originals
+    from gacer_tune.bench.kernels import against_onnxruntime
+    from gacer_tune.bench.system import RefusedError
+
+    if find_spec("onnxruntime") is None:
+        return []
+    try:
+        paths = originals.paths([], module.tenants, module.artifact.manifest.get("tenants", []))
+        found = against_onnxruntime(module, rows, paths)
+    except (UserError, RefusedError) as error:
+        output.say(f"not compared with ONNX Runtime: {str(error).partition(';')[0]}")
+        return []
+    made = table("op", "kind", "time", "onnxruntime", "ratio", texts=2)
+    for row in found:
+        times = (seconds_text(row.seconds), seconds_text(row.onnxruntime_s))
+        made.add_row(printable(f"{row.tenant}/{row.op}"), printable(row.kind), *times, f"{row.ratio:.2f}")
+    output.console().print(made)
+    output.say(
+        "of ONNX Runtime: the profiled time of its nodes for the same op, times its "
+        f"{len(module.session.cpus)} threads; above 1 ours is faster"
+    )
+    return [{**asdict(row), "ratio": row.ratio} for row in found]
 
 
 def kernels_table(rows: Sequence[KernelRow]) -> Table:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gacer_tune.bench import blas
 from gacer_tune.bench.kernels import kernel_rows, products_share
+from gacer_tune.bench.ort_nodes import by_op
 from gacer_tune.bench.roofline import Roofline, measure
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import sequential
 from gacer_tune.ir.workload import Workload
 from tests.cli.support import Cli
+from tests.support.build import model, node
 from tests.support.workloads import chain
 
 ROOF = Roofline(sgemm_flops_s=200e3, copy_nbytes_s=40e3, sgemm_by="numpy", lanes=2)
@@ -109,6 +112,32 @@ def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
     assert said.last["roofline"]["sgemm_flops_s"] == 1e11
     assert "roofline of 2 lanes: product 100 GFLOP/s (numpy), copy 20.0 GB/s" in said.err
     assert "│ tiny_mlp/" in said.err
+    assert said.err.rstrip().endswith("of the product's roofline, weighted by their time")
+    compared = said.last["onnxruntime"]
+    assert {row["tenant"] for row in compared} == {"tiny_branchy", "tiny_mlp"}
+    assert {"conv2d", "matmul"} <= {row["kind"] for row in compared}
+    for row in compared:
+        ours = sum(r["seconds"] for r in rows if (r["tenant"], r["op"]) == (row["tenant"], row["op"]))
+        assert row["seconds"] == pytest.approx(ours)
+        assert row["ratio"] == pytest.approx(row["onnxruntime_s"] / ours)
+    assert "of ONNX Runtime: the profiled time of its nodes for the same op, times its 2 threads" in said.err
+
+
+def test_nodes_of_another_runtime_belong_to_ops() -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="conv_1"),
+        node("Relu", ["a"], ["b"], name="relu_1"),
+        node("Conv", ["b", "w"], ["c"], name="conv_10"),
+        node("Add", ["c", "b"], ["d"], name="add"),
+        node("Relu", ["d"], ["y"], name="relu_10"),
+        node("Cos", ["x"], ["z"], name="cos"),
+    ]
+    graph = model(nodes, {"x": [1, 1, 4, 4]}, ["y", "z"], {"w": np.zeros((1, 1, 1, 1), np.float32)})
+    seconds = {
+        "relu_1_nchwc": 1.0, "relu_10_nchwc": 2.0, "add/fused": 4.0, "cos": 8.0, "ReorderInput": 16.0, "conv_1": 0.5
+    }  # fmt: skip
+    assert by_op(graph, ["conv_1", "conv_10"], seconds) == {"conv_1": 1.5, "conv_10": 6.0}
+    assert by_op(graph, [], seconds) == {}
 
 
 def test_models_have_no_kernels_to_run(cli: Cli, artifact: Path) -> None:
