@@ -49,13 +49,6 @@ def read_artifact(folder: Path) -> Artifact:
     return Artifact(folder, manifest, workload, schedules, tuple(data["functions"]), profile)
 
 
-def require_cpu(artifact: Artifact, what: str) -> None:
-    """Refuse what only makes sense where lanes are cores."""
-    target = artifact.workload.target
-    if target != "cpu":
-        raise UserError(f"{artifact.folder}: {what} is for target cpu, this artifact is for target {target}")
-
-
 def schedule_document(
     workload: Workload, schedules: dict[str, Schedule], functions: tuple[str, ...], profile: Profile
 ) -> dict[str, Any]:

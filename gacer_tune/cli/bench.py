@@ -16,11 +16,13 @@ from gacer_tune.cli.codes import MISMATCH
 from gacer_tune.cli.options import Folder, Json, spread
 from gacer_tune.cli.output import Output, console_on, printable, table
 from gacer_tune.cli.progress import PLAIN_EVERY_S
+from gacer_tune.errors import UserError
 from gacer_tune.report.units import seconds_text
 
 if TYPE_CHECKING:
     from gacer_tune.bench.figures import Comparison, Line
     from gacer_tune.bench.rounds import Say
+    from gacer_tune.runtime import Module
 
 Option = typer.Option
 
@@ -56,22 +58,39 @@ def bench(options: Options) -> None:
     Each runs the same models on the same inputs and cores: one model after the other with all cores, and all at once.
     First their results are compared, exit code 3 if they differ; then they are timed in turns. A ratio is the median
     over the rounds of the other's time over ours: above 1 ours is faster.
+
+    An artifact for target cuda is compared with the baselines of its search: one stream, one stream for each model, a
+    stream for each branch. The device times them, without copies of inputs and outputs.
     """
-    from gacer_tune.artifact import require_cpu
-    from gacer_tune.bench import compare, originals, peers
     from gacer_tune.runtime import load
 
-    names = peers.chosen(options.against)
+    if options.against is not None:
+        from gacer_tune.bench import peers
+
+        peers.chosen(options.against)  # what is wrong with it is said before anything is loaded
     module = load(options.folder)
-    require_cpu(module.artifact, "a comparison with other runtimes")
-    paths = originals.paths(options.models or [], module.tenants, module.artifact.manifest.get("tenants", []))
     output = Output(options.json)
     with _saying() as say:
-        found = compare.compare(module, compare.Options(names, paths, options.rounds, options.seed), say)
+        found = _compared(module, options, say)
     _show(found, output)
     output.result(found.document())
     if found.wrong:
         raise typer.Exit(MISMATCH)
+
+
+def _compared(module: Module, options: Options, say: Say) -> Comparison:
+    from gacer_tune.bench import baselines, compare, originals, peers
+
+    if module.workload.target == "cuda":
+        if options.against is not None:
+            raise UserError(
+                f"--against: {options.against} would run on the CPU, an artifact for target cuda is compared with the "
+                "baselines of its search"
+            )
+        return baselines.compare(module, options.rounds, options.seed, say)
+    names = peers.chosen(options.against)
+    paths = originals.paths(options.models or [], module.tenants, module.artifact.manifest.get("tenants", []))
+    return compare.compare(module, compare.Options(names, paths, options.rounds, options.seed), say)
 
 
 @contextmanager
@@ -130,7 +149,8 @@ def lines_table(lines: tuple[Line, ...]) -> Table:
 
 
 def verdict(best: Line) -> str:
-    """One sentence on the best mode of the best peer."""
+    """One sentence on the best mode of the best peer, or on the best baseline of our own."""
+    what = "baseline" if best.name.startswith("ours") else "peer"
     if best.ratio >= 1:
-        return f"{best.ratio:.2f}x faster than the best peer ({best.name}), p = {best.p_value:.2g}"
-    return f"the best peer ({best.name}) is {1 / best.ratio:.2f}x faster than ours"
+        return f"{best.ratio:.2f}x faster than the best {what} ({best.name}), p = {best.p_value:.2g}"
+    return f"the best {what} ({best.name}) is {1 / best.ratio:.2f}x faster than ours"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from gacer_tune.cost_model.profile import Profile
-from gacer_tune.devices.checked import SEED, CheckedBench, Spans
+from gacer_tune.devices.checked import SEED, CheckedBench, Spans, Variants
 from gacer_tune.devices.profiling import profile
 from gacer_tune.executor.session import Loaded, Session
 from gacer_tune.ir.lower import lower
@@ -16,22 +15,17 @@ __all__ = ["SEED", "Bench"]
 
 
 class Bench(CheckedBench[Loaded]):
-    """On the CPUs of a session.
-
-    variants: those of the sequential plan, the first of each kernel unless given; the module must have them.
-    """
+    """On the CPUs of a session."""
 
     session: Session
 
-    def __init__(self, session: Session, variants: tuple[tuple[int, ...], ...] | None = None) -> None:
-        self._variants = variants
-        super().__init__(session)
+    def __init__(self, session: Session, variants: Variants | None = None) -> None:
+        super().__init__(session, variants)
         self.hertz = self._cycles_per_second()
 
     def sequential(self, lanes: int) -> Schedule:
         """The plan that the others are held against."""
-        base = sequential(self.workload, lanes)
-        return base if self._variants is None else replace(base, variants=self._variants)
+        return self.known(sequential(self.workload, lanes))
 
     def lone(self) -> Schedule:
         return self.sequential(1)

@@ -7,6 +7,7 @@ import math
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from gacer_tune.search.trial import Failure, Timing
 SEED = 0
 
 Array = NDArray[Any]
+Variants = tuple[tuple[int, ...], ...]  # as in a schedule
 Spans = Sequence[Sequence[tuple[float, float]]]  # [lane][position] -> begin and end, in seconds
 
 
@@ -47,13 +49,16 @@ Loaded = TypeVar("Loaded", bound=Planned)
 
 
 class CheckedBench(ABC, Generic[Loaded]):
-    """A session with sample inputs, and the outputs that every schedule must reproduce bit by bit."""
+    """A session with sample inputs, and the outputs that every schedule must reproduce bit by bit.
+
+    variants: those of the sequential plan, the first of each kernel unless given; the module must have them.
+    """
 
     session: Runs
     warm_ups = 1  # runs of each schedule before two are compared
 
-    def __init__(self, session: Runs) -> None:
-        self.session, self.workload = session, session.workload
+    def __init__(self, session: Runs, variants: Variants | None = None) -> None:
+        self.session, self.workload, self._variants = session, session.workload, variants
         for number, tenant in enumerate(self.workload.tenants):
             for port in tenant.inputs:
                 session.port(number, port)[...] = inputs.sample(tenant, SEED)[port.name]
@@ -66,6 +71,10 @@ class CheckedBench(ABC, Generic[Loaded]):
     @abstractmethod
     def apart(self) -> Schedule:
         """A schedule whose lanes wait for each other."""
+
+    def known(self, schedule: Schedule) -> Schedule:
+        """The schedule with the variants of the sequential plan."""
+        return schedule if self._variants is None else replace(schedule, variants=self._variants)
 
     @abstractmethod
     def load(self, schedule: Schedule) -> Loaded: ...

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gacer_tune.cost_model.profile import Profile, Rows
-from gacer_tune.devices.checked import CheckedBench, Spans
+from gacer_tune.devices.checked import CheckedBench, Spans, Variants
 from gacer_tune.devices.profiling import most_variants, nth_variants
 from gacer_tune.executor.cuda.graph import Marks
 from gacer_tune.executor.cuda.session import CudaSession, LoadedGraph
@@ -34,15 +34,15 @@ class CudaBench(CheckedBench[LoadedGraph]):
     hertz = 1.0
     warm_ups = 2
 
-    def __init__(self, session: CudaSession) -> None:
+    def __init__(self, session: CudaSession, variants: Variants | None = None) -> None:
         self._last: LoadedGraph | None = None
-        super().__init__(session)
+        super().__init__(session, variants)
 
     def lone(self) -> Schedule:
-        return one_stream(self.workload, 1)
+        return self.known(one_stream(self.workload, 1))
 
     def apart(self) -> Schedule:
-        return branch_streams(self.workload, len(self.session.streams))
+        return self.known(branch_streams(self.workload, len(self.session.streams)))
 
     def load(self, schedule: Schedule, marks: Marks = "none", old: LoadedGraph | None = None) -> LoadedGraph:
         return self.session.load(lower(self.workload, schedule, self.session.memory), marks, old)
