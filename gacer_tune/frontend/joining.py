@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -106,7 +107,8 @@ def _joined(graph: Graph, uses: Uses, products: Sequence[Product]) -> Replacemen
         nodes.append(helper.make_node("Add", [value, bias.name], [total], uses.fresh(f"{base}/Add")))
         constants.append(bias)
         types[total], value = wide, total
-    inputs, attributes = [value], {"axis": len(wide.shape) - 1}
+    inputs = [value]
+    attributes: dict[str, Any] = {"axis": len(wide.shape) - 1}
     if graph.opset < _SPLIT_BY_INPUT:
         attributes["split"] = widths
     else:

@@ -18,6 +18,7 @@ from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.kernels.views import merged_outer
 
 Expr = Any
+FETCHING = 3  # tiles of fewer rows read weights as fast as they come, and asking for them ahead only costs time
 PANEL = 32768  # elements of packed columns: what an L2 cache holds beside the rest
 
 
@@ -120,7 +121,7 @@ class _Emitter:
         first, count = span
 
         def right(k: Expr, v: int) -> Expr:
-            if v == 0 and self.spec.constant:
+            if v == 0 and self.spec.constant and shape.rows >= FETCHING:
                 self.fetch(place, shape, k)
             return self.columns(place, shape, first, k, v)
 
