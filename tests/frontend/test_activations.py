@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from gacer_tune.frontend.nodes import attribute
 from gacer_tune.frontend.simplify import simplify
-from tests.support.build import assert_same, model, node, op_types, random_inputs
+from tests.support.build import CLOSE, difference, model, node, op_types, random_inputs
 
 SHAPE = [2, 3, 5]
 
@@ -43,15 +43,11 @@ class Writer:
         return model(self.nodes, {"x": SHAPE}, [result], self.constants, opset=opset, types=types)
 
 
-def recognised(
-    write: Writer, result: str, wanted: list[str], opset: int = 17, tolerance: float = 2e-5
-) -> onnx.ModelProto:
-    """simplify leaves these operators, which compute the same."""
+def recognised(write: Writer, result: str, opset: int = 17) -> tuple[onnx.ModelProto, float]:
+    """The simple model and how much its outputs differ."""
     built = write.model(result, opset)
     simple = simplify(built)
-    assert op_types(simple) == wanted
-    assert_same(built, simple, random_inputs(built), tolerance)
-    return simple
+    return simple, difference(built, simple, random_inputs(built))
 
 
 ERF_ARGUMENTS: list[Callable[[Writer], str]] = [
@@ -74,7 +70,9 @@ GELU_ENDS: list[Callable[[Writer, str], str]] = [
 def test_gelu_by_erf(argument: int, end: int) -> None:
     write = Writer()
     result = GELU_ENDS[end](write, write("Erf", ERF_ARGUMENTS[argument](write)))
-    simple = recognised(write, result, ["gacer.Gelu"])
+    simple, found = recognised(write, result)
+    assert op_types(simple) == ["gacer.Gelu"]
+    assert found <= CLOSE
     assert attribute(simple.graph.node[0], "approximate", "") == "none"
 
 
@@ -90,7 +88,9 @@ TANH_ARGUMENTS: list[Callable[[Writer], str]] = [
 def test_gelu_by_tanh(argument: int, end: int) -> None:
     write = Writer()
     result = GELU_ENDS[end](write, write("Tanh", TANH_ARGUMENTS[argument](write)))
-    simple = recognised(write, result, ["gacer.Gelu"])
+    simple, found = recognised(write, result)
+    assert op_types(simple) == ["gacer.Gelu"]
+    assert found <= CLOSE
     assert attribute(simple.graph.node[0], "approximate", "") == "tanh"
 
 
@@ -98,7 +98,9 @@ def test_gelu_by_tanh(argument: int, end: int) -> None:
 def test_silu(left: bool) -> None:
     write = Writer()
     sigmoid = write("Sigmoid", "x")
-    recognised(write, write("Mul", "x", sigmoid) if left else write("Mul", sigmoid, "x"), ["gacer.Silu"])
+    simple, found = recognised(write, write("Mul", "x", sigmoid) if left else write("Mul", sigmoid, "x"))
+    assert op_types(simple) == ["gacer.Silu"]
+    assert found <= CLOSE
 
 
 HARD_SWISHES: list[Callable[[Writer], str]] = [
@@ -114,13 +116,17 @@ HARD_SWISHES: list[Callable[[Writer], str]] = [
 @pytest.mark.parametrize("spelling", range(len(HARD_SWISHES)))
 def test_hardswish(spelling: int) -> None:
     write = Writer()
-    recognised(write, HARD_SWISHES[spelling](write), ["gacer.HardSwish"])
+    simple, found = recognised(write, HARD_SWISHES[spelling](write))
+    assert op_types(simple) == ["gacer.HardSwish"]
+    assert found <= CLOSE
 
 
 def test_hardswish_with_a_clip_of_old_operator_sets() -> None:
     write = Writer()
     clip = write("Clip", write("Add", "x", 3), min=0.0, max=6.0)
-    recognised(write, write("Div", write("Mul", "x", clip), 6), ["gacer.HardSwish"], opset=9)
+    simple, found = recognised(write, write("Div", write("Mul", "x", clip), 6), opset=9)
+    assert op_types(simple) == ["gacer.HardSwish"]
+    assert found <= CLOSE
 
 
 @pytest.mark.parametrize(
@@ -135,7 +141,7 @@ def test_operators_of_onnx_get_our_names(op_type: str, opset: int, attributes: d
     built = model([node(op_type, ["x"], ["y"], **attributes)], {"x": SHAPE}, ["y"], opset=opset, ir=10)
     simple = simplify(built)
     assert op_types(simple) == [wanted]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
     if op_type == "Gelu":
         assert attribute(simple.graph.node[0], "approximate", "") == attributes.get("approximate", "none")
 
@@ -171,7 +177,7 @@ def test_look_alikes_are_left_alone(name: str) -> None:
     built = write.model(LOOK_ALIKES[name](write))
     simple = simplify(built)
     assert not any(op_type.startswith("gacer.") for op_type in op_types(simple))
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 def test_an_intermediate_value_that_is_read_elsewhere_is_kept() -> None:
@@ -179,7 +185,7 @@ def test_an_intermediate_value_that_is_read_elsewhere_is_kept() -> None:
     built = model(nodes, {"x": SHAPE}, ["y", "z"])
     simple = simplify(built)
     assert op_types(simple) == ["Sigmoid", "Mul", "Neg"]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 def test_an_intermediate_value_that_is_an_output_is_kept() -> None:
@@ -205,7 +211,7 @@ def test_a_gated_product_keeps_its_gate() -> None:
     built = model(nodes, {"x": SHAPE, "z": SHAPE}, ["y"])
     simple = simplify(built)
     assert op_types(simple) == ["gacer.Silu", "Mul"]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 def test_half_precision_constants_are_near_enough() -> None:
@@ -237,4 +243,4 @@ def test_recognised_activations_in_a_row(kinds: list[int], order: list[int]) -> 
     built = model(nodes, {"x": SHAPE}, [last], write.constants)
     simple = simplify(built)
     assert op_types(simple) == [wanted[kind] for kind in kinds]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE

@@ -10,7 +10,7 @@ from gacer_tune.frontend.elementary import remove_identities
 from gacer_tune.frontend.fold import fold_constants
 from gacer_tune.frontend.graph import Graph, TensorType
 from gacer_tune.frontend.simplify import simplify
-from tests.support.build import INT64, Array, assert_same, model, node, op_types, random_inputs, run
+from tests.support.build import CLOSE, INT64, Array, difference, model, node, op_types, random_inputs, run
 
 
 def folded(built: onnx.ModelProto) -> onnx.ModelProto:
@@ -23,11 +23,10 @@ def constants(built: onnx.ModelProto) -> dict[str, Array]:
     return {item.name: onnx.numpy_helper.to_array(item) for item in built.graph.initializer}
 
 
-def check(built: onnx.ModelProto, wanted: list[str]) -> None:
-    """simplify leaves these operators and computes the same."""
+def simplified(built: onnx.ModelProto) -> tuple[onnx.ModelProto, float]:
+    """The simple model and how much its outputs differ."""
     simple = simplify(built)
-    assert op_types(simple) == wanted
-    assert_same(built, simple, random_inputs(built))
+    return simple, difference(built, simple, random_inputs(built))
 
 
 def test_a_flatten_computed_from_shapes_becomes_a_reshape_by_a_constant() -> None:
@@ -43,7 +42,9 @@ def test_a_flatten_computed_from_shapes_becomes_a_reshape_by_a_constant() -> Non
         ["y"],
         {"zero": np.array(0), "axes": np.array([0]), "minus": np.array([-1])},
     )
-    check(built, ["Reshape"])
+    simple, found = simplified(built)
+    assert op_types(simple) == ["Reshape"]
+    assert found <= CLOSE
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_size_range_eyelike_constant_of_shape() -> None:
     )
     simple = folded(built)
     assert op_types(simple) == ["Add", "Add", "Add"]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 def test_random_operators_are_not_folded() -> None:
@@ -127,7 +128,7 @@ def test_softmax_of_old_operator_sets_is_not_folded() -> None:
         nodes = [node("Softmax", ["c"], ["s"]), node("Add", ["x", "s"], ["y"])]
         built = model(nodes, {"x": [2, 2, 2]}, ["y"], values, opset=opset)
         assert op_types(folded(built)) == wanted
-        assert_same(built, folded(built), random_inputs(built))
+        assert difference(built, folded(built), random_inputs(built)) <= CLOSE
 
 
 def test_the_operator_set_decides_what_a_node_means() -> None:
@@ -136,14 +137,16 @@ def test_the_operator_set_decides_what_a_node_means() -> None:
         values = {"c": np.ones(3, np.float32), "axes": np.array([0])}
         built = model(nodes, {"x": [2, 3]}, ["y"], values, opset=opset)
         assert op_types(folded(built)) == ["Add"]
-        assert_same(built, folded(built), random_inputs(built))
+        assert difference(built, folded(built), random_inputs(built)) <= CLOSE
 
 
 def test_a_graph_output_that_is_constant_keeps_its_name() -> None:
     built = model(
         [node("Neg", ["c"], ["y"]), node("Relu", ["x"], ["z"])], {"x": [2]}, ["y", "z"], {"c": np.ones(2, np.float32)}
     )
-    check(built, ["Identity", "Relu"])
+    simple, found = simplified(built)
+    assert op_types(simple) == ["Identity", "Relu"]
+    assert found <= CLOSE
 
 
 def test_identities_disappear_and_outputs_keep_their_names() -> None:
@@ -158,7 +161,9 @@ def test_identities_disappear_and_outputs_keep_their_names() -> None:
         {"x": [2]},
         ["y", "z"],
     )
-    check(built, ["Relu", "Neg"])
+    simple, found = simplified(built)
+    assert op_types(simple) == ["Relu", "Neg"]
+    assert found <= CLOSE
 
 
 def test_identities_that_must_stay() -> None:
@@ -183,7 +188,9 @@ def test_identities_that_must_stay() -> None:
         ("Identity", "r", "s"),
         ("Identity", "s", "t"),
     ]
-    check(built, ["Identity", "Identity", "Relu", "Identity", "Identity"])
+    simple, found = simplified(built)
+    assert op_types(simple) == ["Identity", "Identity", "Relu", "Identity", "Identity"]
+    assert found <= CLOSE
 
 
 def test_one_value_as_two_outputs() -> None:
@@ -192,13 +199,17 @@ def test_one_value_as_two_outputs() -> None:
         {"x": [2]},
         ["p", "q"],
     )
-    check(built, ["Relu", "Identity"])
+    simple, found = simplified(built)
+    assert op_types(simple) == ["Relu", "Identity"]
+    assert found <= CLOSE
 
 
 def test_one_value_as_two_outputs_by_a_detour() -> None:
     nodes = [node("Relu", ["x"], ["r"]), node("Identity", ["r"], ["i"])]
     nodes += [node("Identity", ["r"], ["p"]), node("Identity", ["i"], ["q"])]
-    check(model(nodes, {"x": [2]}, ["p", "q"]), ["Relu", "Identity"])
+    simple, found = simplified(model(nodes, {"x": [2]}, ["p", "q"]))
+    assert op_types(simple) == ["Relu", "Identity"]
+    assert found <= CLOSE
 
 
 def test_identity_into_a_subgraph_is_kept() -> None:
@@ -218,19 +229,23 @@ def test_identity_into_a_subgraph_is_kept() -> None:
     graph = Graph.of(built)
     remove_identities(graph)
     assert [item.op_type for item in graph.nodes] == ["Relu", "Identity", "If"]
-    assert_same(built, simplify(built), random_inputs(built))
+    assert difference(built, simplify(built), random_inputs(built)) <= CLOSE
 
 
 @pytest.mark.parametrize("opset", [7, 10, 12, 13, 17])
 def test_dropout_of_inference_disappears(opset: int) -> None:
     nodes = [node("Dropout", ["x"], ["d"]), node("Relu", ["d"], ["r"]), node("Dropout", ["r"], ["y", "mask"])]
-    check(model(nodes, {"x": [2]}, ["y"], opset=opset), ["Relu"])
+    simple, found = simplified(model(nodes, {"x": [2]}, ["y"], opset=opset))
+    assert op_types(simple) == ["Relu"]
+    assert found <= CLOSE
 
 
 def test_dropout_that_does_not_train_by_a_constant() -> None:
     constants = {"ratio": np.float32(0.5), "no": np.array(False)}
     nodes = [node("Relu", ["x"], ["r"]), node("Dropout", ["r", "ratio", "no"], ["y"])]
-    check(model(nodes, {"x": [2]}, ["y"], constants), ["Relu"])
+    simple, found = simplified(model(nodes, {"x": [2]}, ["y"], constants))
+    assert op_types(simple) == ["Relu"]
+    assert found <= CLOSE
 
 
 def test_dropout_that_trains_stays() -> None:
@@ -249,12 +264,16 @@ def test_dropout_whose_mask_is_read_stays() -> None:
 def test_sum_becomes_adds(count: int) -> None:
     names = [f"x{i}" for i in range(count)]
     built = model([node("Sum", names, ["s"]), node("Relu", ["s"], ["y"])], {name: [2, 3] for name in names}, ["y"])
-    check(built, ["Add"] * (count - 1) + ["Relu"])
+    simple, found = simplified(built)
+    assert op_types(simple) == ["Add"] * (count - 1) + ["Relu"]
+    assert found <= CLOSE
 
 
 def test_sum_that_broadcasts() -> None:
     built = model([node("Sum", ["a", "b", "c"], ["y"])], {"a": [2, 1], "b": [3], "c": []}, ["y"])
-    check(built, ["Add", "Add"])
+    simple, found = simplified(built)
+    assert op_types(simple) == ["Add", "Add"]
+    assert found <= CLOSE
 
 
 def test_unused_nodes_and_constants_are_dropped() -> None:

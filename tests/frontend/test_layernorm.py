@@ -6,7 +6,7 @@ import pytest
 
 from gacer_tune.frontend.nodes import attribute
 from gacer_tune.frontend.simplify import simplify
-from tests.support.build import Array, assert_same, model, node, op_types, random_inputs
+from tests.support.build import CLOSE, Array, difference, model, node, op_types, random_inputs
 
 SHAPE = [2, 3, 4]
 RNG = np.random.default_rng(5)
@@ -60,7 +60,7 @@ def test_spellings(square: str, quotient: str, opset: int) -> None:
     assert op_types(simple) == ["gacer.LayerNorm"]
     assert attribute(simple.graph.node[0], "axis", -9) == 2
     assert attribute(simple.graph.node[0], "epsilon", 0.0) == pytest.approx(1e-3)
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 @pytest.mark.parametrize(("axes", "wanted"), [([1, 2], 1), ([-1, -2], 1), ([0, 1, 2], 0), ([2], 2)])
@@ -69,7 +69,7 @@ def test_axes(axes: list[int], wanted: int) -> None:
     simple = simplify(built)
     assert op_types(simple) == ["gacer.LayerNorm"]
     assert attribute(simple.graph.node[0], "axis", -9) == wanted
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 @pytest.mark.parametrize("axes", [[0], [1], [0, 1], [0, 2]])
@@ -84,7 +84,7 @@ def test_without_scale_and_bias() -> None:
     assert op_types(simple) == ["gacer.LayerNorm"]
     values = sorted(onnx.numpy_helper.to_array(item).tolist() for item in simple.graph.initializer)
     assert values == [[0.0] * 4, [1.0] * 4]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 def test_a_scale_that_is_no_constant_stays_outside() -> None:
@@ -95,7 +95,7 @@ def test_a_scale_that_is_no_constant_stays_outside() -> None:
     built.graph.input.append(onnx.helper.make_tensor_value_info("g", 1, [4]))
     simple = simplify(built)
     assert op_types(simple) == ["gacer.LayerNorm", "Mul", "Add"]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 @pytest.mark.parametrize("name", ["m", "d", "q", "v", "s"])
@@ -104,7 +104,7 @@ def test_intermediate_values_that_are_outputs_are_kept(name: str) -> None:
     built.graph.output.append(onnx.helper.make_tensor_value_info(name, 1, None))
     simple = simplify(built)
     assert "gacer.LayerNorm" not in op_types(simple)
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 def test_a_deviation_computed_twice() -> None:
@@ -113,7 +113,7 @@ def test_a_deviation_computed_twice() -> None:
     next(item for item in built.graph.node if item.op_type == "Div").input[0] = "d2"
     simple = simplify(built)
     assert op_types(simple) == ["gacer.LayerNorm"]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 @pytest.mark.parametrize("change", ["exponent", "keepdims", "other mean", "other variance", "swapped"])
@@ -135,7 +135,7 @@ def test_look_alikes(change: str) -> None:
         nodes["d"].input[:] = ["m", "x"]
     simple = simplify(built)
     assert "gacer.LayerNorm" not in op_types(simple)
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 @pytest.mark.parametrize("axis", [-1, 1, 0])
@@ -148,7 +148,7 @@ def test_the_operator_of_onnx(axis: int, bias: bool) -> None:
     assert op_types(simple) == ["gacer.LayerNorm"]
     assert attribute(simple.graph.node[0], "axis", -9) == axis % 3
     assert [tuple(item.dims) for item in simple.graph.initializer] == [tuple(SHAPE[axis:])] * 2
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 def test_the_operator_with_a_scale_to_broadcast() -> None:
@@ -157,14 +157,14 @@ def test_the_operator_with_a_scale_to_broadcast() -> None:
     assert op_types(simple) == ["gacer.LayerNorm"]
     # The last ONNX Runtime for Python 3.10 takes only a scale that is written out.
     whole = model(nodes, {"x": SHAPE}, ["y"], {"g": np.repeat(scale, SHAPE[1], axis=0)})
-    assert_same(whole, simple, random_inputs(whole))
+    assert difference(whole, simple, random_inputs(whole)) <= CLOSE
 
 
 def test_the_operator_with_a_scale_from_outside() -> None:
     built = model([node("LayerNormalization", ["x", "g"], ["y"])], {"x": SHAPE, "g": [4]}, ["y"])
     simple = simplify(built)
     assert op_types(simple) == ["gacer.LayerNorm"]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
 
 
 def test_the_operator_whose_mean_is_read_stays() -> None:
@@ -182,4 +182,4 @@ def test_scales_behind_it_are_folded_in() -> None:
     built = model(nodes, {"x": SHAPE}, ["y"], constants([], [4]))
     simple = simplify(built)
     assert op_types(simple) == ["gacer.LayerNorm"]
-    assert_same(built, simple, random_inputs(built))
+    assert difference(built, simple, random_inputs(built)) <= CLOSE
