@@ -14,16 +14,15 @@ import random
 import resource
 import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from gacer_tune import tuning
 from gacer_tune.devices.child import ChildDevice
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, Timing
 from gacer_tune.settings import Settings, TenantSettings
 from tests.support.compiled import FOLDER
@@ -66,8 +65,9 @@ def main(arguments: list[str]) -> int:
 
     devices: list[TroubledDevice] = []
 
-    def troubled(_: Settings, workload: Workload, place: Path, cpus: Sequence[int]) -> TroubledDevice:
-        del workload
+    def troubled(*given: Any) -> TroubledDevice:
+        """As open_device, which ends with the folder and the CPUs."""
+        place, cpus = given[-2:]
         devices.append(TroubledDevice(place, cpus, probability=probability, rng=rng))
         return devices[-1]
 
