@@ -18,8 +18,9 @@ from gacer_tune.search.trial import Failure, Timing, Trial, checked
 
 CALM = 1.25  # the anchor takes at most so many times what it takes in quiet moments
 PAUSES_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.5, 4.0)  # before each further attempt to find a calm moment
-PATIENCE_S = 10.0  # all pauses together take no longer than this and what was measured
-_LOST = 1.5  # a run this many times slower than what is hopeless needs no anchor beside it
+PATIENCE_S = 3.0  # all pauses together take no longer than this and half of what was measured
+MOST_PAIRS = 6  # at once; they say more than as many runs
+_LOST = 3.0  # more than machines drift: a run this many times slower than what is hopeless needs no anchor
 _WINDOW = 50  # measurements that tell what is quiet now
 _QUIET = 0.2  # the share of them that is
 
@@ -47,7 +48,7 @@ class Anchored:
         return self.device.lanes
 
     def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
-        """One run for the outputs and for who is done when, then pairs, two for three `repeats`: they say more.
+        """One run for the outputs and for who is done when, then `repeats` pairs, MOST_PAIRS at most.
 
         One pair if that run is slower than give_up_s, and none, but the last anchor, if it is much slower.
         """
@@ -63,7 +64,7 @@ class Anchored:
             timing = self._beside(look, schedule, 1)
             if isinstance(timing, Failure) or timing.median_s > give_up_s:
                 return timing
-        return self._beside(look, schedule, -(-2 * repeats // 3))
+        return self._beside(look, schedule, min(repeats, MOST_PAIRS))
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
         return self.device.compare(a, b, pairs)
@@ -106,7 +107,7 @@ class Anchored:
     def _pairs(self, anchor: Schedule, schedule: Schedule, count: int) -> Pairs | Failure:
         pairs = checked_pairs(self.device.compare(anchor, schedule, count))
         if not isinstance(pairs, Failure):
-            self._patience_s += sum(map(sum, pairs))
+            self._patience_s += sum(map(sum, pairs)) / 2
         return pairs
 
     def _calm(self, pairs: Pairs) -> bool:

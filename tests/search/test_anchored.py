@@ -12,7 +12,7 @@ import pytest
 from gacer_tune.ir.schedule import Schedule, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.acceptance import accept
-from gacer_tune.search.anchored import quiet_s
+from gacer_tune.search.anchored import Anchored, quiet_s
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.duel import Surroundings
 from gacer_tune.search.objective import Objective, ranked
@@ -79,6 +79,7 @@ def true_s(schedule: Schedule) -> float:
 
 def searched(device: Shared, anchored: bool, monkeypatch: pytest.MonkeyPatch, trials: int = 60) -> list[Trial]:
     monkeypatch.setattr("time.sleep", device.pause)
+    monkeypatch.setattr("gacer_tune.search.anchored.PATIENCE_S", math.inf)
     options = TuneOptions(1e9, trials, "evolve", anchored=anchored)
     return list(tune(MIX, device, PROFILE, options, clock=lambda: 0.0))
 
@@ -135,3 +136,14 @@ def test_what_is_accepted_holds_on_the_quiet_machine(monkeypatch: pytest.MonkeyP
     assert outcomes[0].accepted and true_s(outcomes[0].schedule) > BASE_S, "nobody knows what quiet is"
     assert not outcomes[1].accepted
     assert outcomes[1].refused.endswith("times as long as in quiet moments")
+
+
+def test_waiting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause lets go what runs here for ever: all pauses together stay below what patience there is."""
+    schedules = [trial.schedule for trial in searched(Shared(10**9), False, monkeypatch)]
+    monkeypatch.setattr("gacer_tune.search.anchored.PATIENCE_S", 3.0)
+    device, pauses = Shared(100, 2.0), list[float]()
+    anchored = Anchored(device, pause=pauses.append)
+    for schedule in schedules:
+        assert isinstance(anchored.measure(schedule, 3), Timing)
+    assert 0 < sum(pauses) < 3.0 + device.runs * BASE_S
