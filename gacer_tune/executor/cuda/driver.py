@@ -34,7 +34,7 @@ class Driver(Protocol):
     def fill(self, address: int, value: int, nbytes: int, stream: int) -> None: ...
 
     def stream(self, priority: int = 0) -> int:
-        """0 is the usual priority; what is captured on a stream of a higher one starts first, as far as the device can."""
+        """0 is the usual priority; what is captured on a stream of a higher one starts first where it can."""
 
     def event(self, timed: bool = False) -> int: ...
 
