@@ -87,7 +87,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
     cache = Cache() if settings.cache is None else Cache(settings.cache)
     compiled = assemble(read_models(settings, machine, listen), machine)
     folder = stack.enter_context(temporary_folder())
-    if (model := model_of(settings)) is not None:
+    if (model := model_of(settings, compiled.sources)) is not None:
         profile = profile_of(compiled.workload, model, settings.precision or DEFAULT_PRECISION, len(cpus))
         return Prepared(*select(compiled.workload, profile, 1), compiled, folder, cpus, cache)
     save_weights(folder / "weights.safetensors", compiled.weights.items())

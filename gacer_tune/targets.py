@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,9 +12,10 @@ from gacer_tune.devices.simulated_gpu import GpuStandIn
 from gacer_tune.executor import threads
 from gacer_tune.executor.cuda.session import require_streams
 from gacer_tune.ir.workload import Workload
+from gacer_tune.kernels.cuda.estimate import resident_blocks
 from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
 from gacer_tune.kernels.machine import MACHINES, Machine
-from gacer_tune.kernels.rules import Processor
+from gacer_tune.kernels.rules import Processor, Source
 from gacer_tune.search.simulated_gpu import GPU_MODELS, GpuModel, simulated_gpu
 from gacer_tune.store.fingerprint import host_fingerprint
 
@@ -77,14 +78,18 @@ def device_document(workload: Workload, simulated: str | None) -> dict[str, Any]
     return {"gpu": gpu_here().document() | {"clocks_mhz": clocks_mhz()}}
 
 
-def model_of(settings: Settings) -> GpuModel | None:
-    """The simulated GPU that was asked for."""
-    return None if settings.simulate is None else GPU_MODELS[settings.simulate]
+def model_of(settings: Settings, sources: Mapping[str, Source]) -> GpuModel | None:
+    """The simulated GPU that was asked for, with what it knows of these functions."""
+    if settings.simulate is None:
+        return None
+    return replace(GPU_MODELS[settings.simulate], resident=resident_blocks(sources))
 
 
-def open_device(settings: Settings, workload: Workload, folder: Path, lanes: Sequence[int]) -> AnyDevice:
+def open_device(
+    settings: Settings, workload: Workload, sources: Mapping[str, Source], folder: Path, lanes: Sequence[int]
+) -> AnyDevice:
     """The device that runs schedules of a workload; `folder` is the one that was prepared for a measuring child."""
-    model = model_of(settings)
+    model = model_of(settings, sources)
     if model is None:
         return ChildDevice(folder, lanes)
     precision = settings.precision or DEFAULT_PRECISION

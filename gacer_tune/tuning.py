@@ -95,7 +95,7 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
     require_writable(settings.out)
     with ExitStack() as stack:
         prepared = prepare(settings, stack, listen)
-        device = open_device(settings, prepared.workload, prepared.folder, prepared.cpus)
+        device = open_device(settings, prepared.workload, prepared.compiled.sources, prepared.folder, prepared.cpus)
         stack.callback(device.close)
         hertz = check(settings, prepared, device)
         found = run_search(settings, prepared, device, listen, stop or threading.Event())
