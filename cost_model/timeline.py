@@ -8,6 +8,7 @@ none, `shared` when all are, in proportion between.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -15,6 +16,8 @@ from gacer_tune.cost_model.costs import Costs
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.workload import Workload
+
+Times = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,19 @@ def simulate(workload: Workload, plan: Plan, profile: Profile, costs: Costs | No
     """
     run = _Run(plan, costs or Costs(workload, profile, len(plan.lanes)))
     run.finish_all()
-    tenants = [0.0] * len(workload.tenants)
+    return timeline_of(plan, len(workload.tenants), (run.starts, run.ends), profile.handover_s)
+
+
+def timeline_of(plan: Plan, tenants: int, times: tuple[Times, Times], switch_s: float) -> Timeline:
+    """The timeline of a plan from the starts and ends of its slices, by lane."""
+    starts, ends = (tuple(map(tuple, rows)) for rows in times)
+    done = [0.0] * tenants
     clusters = set()
-    for lane, ends in zip(plan.lanes, run.ends, strict=True):
-        for piece, end in zip(lane, ends, strict=True):
+    for lane, row in zip(plan.lanes, ends, strict=True):
+        for piece, end in zip(lane, row, strict=True):
             clusters.add(piece.cluster)
-            tenants[piece.tenant] = max(tenants[piece.tenant], end)
-    starts, ends_s = tuple(map(tuple, run.starts)), tuple(map(tuple, run.ends))
-    return Timeline(starts, ends_s, tuple(tenants), max(len(clusters) - 1, 0), profile.handover_s)
+            done[piece.tenant] = max(done[piece.tenant], end)
+    return Timeline(starts, ends, tuple(done), max(len(clusters) - 1, 0), switch_s)
 
 
 class _Run:

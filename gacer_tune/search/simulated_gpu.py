@@ -13,7 +13,7 @@ from math import inf
 from types import MappingProxyType
 
 from gacer_tune.cost_model.profile import Profile
-from gacer_tune.cost_model.timeline import Timeline
+from gacer_tune.cost_model.timeline import Timeline, timeline_of
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.workload import Kernel, Variant, Workload
 from gacer_tune.search.simulated import SimulatedDevice
@@ -121,13 +121,7 @@ def simulate_gpu(workload: Workload, plan: Plan, gpu: GpuModel, precision: str) 
     """When each slice would run. Raises ValueError where lanes wait for each other in a circle."""
     run = _Run(workload, plan, gpu, precision)
     run.finish_all()
-    tenants = [0.0] * len(workload.tenants)
-    for lane, ends in zip(plan.lanes, run.ends, strict=True):
-        for piece, end in zip(lane, ends, strict=True):
-            tenants[piece.tenant] = max(tenants[piece.tenant], end)
-    clusters = {piece.cluster for piece in plan.slices()}
-    starts, ends_s = tuple(map(tuple, run.starts)), tuple(map(tuple, run.ends))
-    return Timeline(starts, ends_s, tuple(tenants), max(len(clusters) - 1, 0), gpu.event_s)
+    return timeline_of(plan, len(workload.tenants), (run.starts, run.ends), gpu.event_s)
 
 
 class _Run:
