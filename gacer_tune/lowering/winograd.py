@@ -17,8 +17,9 @@ from gacer_tune.lowering.graph import Array
 from gacer_tune.lowering.view import View
 
 # Multiply-adds that cost as much as one byte of weights from memory, and as one element of a transform: a core does
-# about 40 billion multiply-adds a second, reads about 10 GB, and is bound by its cache in the transforms.
-BYTE = 4.0
+# about 40 billion multiply-adds a second, reads about 20 GB of weights, which are fetched ahead, and is bound by its
+# cache in the transforms.
+BYTE = 2.0
 TRANSFORM = 10.0
 
 
