@@ -16,6 +16,7 @@ from gacer_tune.search.trial import Failure
 LOADED = 0.3  # cores that others keep busy: a comparison says nothing of a machine without them
 PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0, 4.0, 4.0)  # in one comparison, all together
 ATTEMPTS, PAUSE_S = 3, 2.0  # while others keep cores busy
+BUSY = 1.8  # times as slow as in quiet moments, when waiting did not help: less is how machines drift by themselves
 _BLOCK = 5  # pairs without a break; which of the two goes first is drawn for each block
 
 
@@ -66,10 +67,11 @@ class Duel:
             if isinstance(block, Failure):
                 return block
             slower = statistics.median(base for base, _ in block) / self.baseline_s
-            if slower <= CALM:
-                found += block
-            elif (pause_s := next(pauses, None)) is not None:
+            pause_s = next(pauses, None) if slower > CALM else None
+            if pause_s is not None:
                 self.around.pause(pause_s)
+            elif slower <= BUSY:
+                found += block
             else:
                 return Failure("busy", f"the baseline took {slower:.1f} times as long as in quiet moments")
         return tuple(found)
