@@ -11,7 +11,7 @@ from gacer_tune.kernels.cuda.compile import compile_source
 from gacer_tune.kernels.cuda.conv2d import product_of
 from gacer_tune.kernels.cuda.emit.source import source_of
 from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
-from gacer_tune.kernels.cuda.product import ProductTile
+from gacer_tune.kernels.cuda.product import Product, ProductTile, fitting
 from gacer_tune.kernels.pack import conv_weight
 from gacer_tune.kernels.program import NOTHING, Arg, Program, Step
 from gacer_tune.kernels.rules import Source, candidates, items
@@ -73,6 +73,17 @@ def test_large_and_small_tiles_give_the_same_bits(precision: Precision) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+def test_dynamic_shared_memory_changes_no_bit(precision: Precision) -> None:
+    """Four steps at a time in 64 KiB, of nine or more."""
+    gpu, tile = Gpu(precision=precision), ProductTile(128, 128, 64, deep=True)
+    spec = image(6, 32, gpu, 72)
+    assert tile.stages(product_of(spec).steps(gpu)) == 4
+    source = source_of(Source(spec, tile, gpu).emit("kernel"), gpu)
+    assert f"// dynamic shared memory: {4 * tile.stage_nbytes} bytes\n" in source
+    assert convolution(spec, gpu).error([tile, ProductTile(32, 32, 16)]) <= EXACT[precision]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_parts_of_the_reduction_are_added_in_one_order(precision: Precision) -> None:
     gpu = Gpu(precision=precision)
     channels = 32 * 32 // np.dtype(gpu.dtype).itemsize
@@ -114,6 +125,16 @@ def test_large_products_take_large_tiles_first() -> None:
     assert candidates(matrix(8192, 4096, 1024), GPUS["sm_90"])[0] == ProductTile(128, 128, 64)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_tiles_ask_for_more_shared_memory_only_where_it_holds_more_steps(precision: Precision) -> None:
+    gpu = Gpu(precision=precision)
+    tiles = fitting(Product(1, 8192, 4096, 1024), gpu)
+    assert [(tile.rows, tile.columns) for tile in tiles if tile.deep] == [(128, 128)]
+    assert all(4 * tile.shared_words(32) <= (96 if tile.deep else 48) << 10 for tile in tiles)
+    assert all(tile.stages(32) > 2 for tile in tiles)
+    assert not any(tile.deep for tile in fitting(Product(1, 8192, 4096, 64), Gpu()))
+
+
 @pytest.mark.parametrize("arch", GPUS)
 @pytest.mark.parametrize("size", [(3136, 64, 576), (784, 512, 128), (1, 1000, 2048), (49, 2048, 512), (12544, 64, 147)])
 def test_variants_differ_in_how_far_they_spread(arch: str, size: tuple[int, int, int]) -> None:
@@ -139,6 +160,7 @@ def test_tiles_compile_without_spills(arch: str) -> None:
         assert parts > 1
         for spec, tile in (
             (large, ProductTile(128, 128, 64)),
+            (large, ProductTile(128, 128, 64, deep=True)),
             (large, ProductTile(32, 32, 16, parts)),
             (few_channels, ProductTile(128, 64, 64)),
         ):

@@ -18,6 +18,7 @@ from gacer_tune.kernels.tensor import ceildiv
 WARP_COLUMNS = 32
 LINE = 64  # bytes of a row of the left operand that one step of the reduction covers
 SHARED = 48 << 10  # bytes of a block, without asking the driver for more
+DEEP_SHARED = 96 << 10  # what a deep tile may ask for: a processor has 164 KiB (sm_80) or 228 KiB (sm_90)
 STAGES = 4
 VARIANTS = 5
 PIECE = 16  # rows that a warp brings into order at a time when sums leave its registers
@@ -32,13 +33,14 @@ READ, LATENCY, START = 40, 800, 2000
 class ProductTile:
     """rows x columns of the result for a block, warp_rows x 32 of them for each warp of a team.
 
-    teams: 1, or as many as the reduction has parts.
+    teams: 1, or as many as the reduction has parts. deep: more steps are on their way, in dynamic shared memory.
     """
 
     rows: int
     columns: int
     warp_rows: int
     teams: int = 1
+    deep: bool = False
 
     @property
     def warps(self) -> int:
@@ -65,7 +67,7 @@ class ProductTile:
 
     def stages(self, steps: int) -> int:
         """How many steps are in shared memory at a time: those that are being read while one is multiplied."""
-        return min(STAGES, SHARED // self.stage_nbytes, max(steps // self.teams, 2))
+        return min(STAGES, (DEEP_SHARED if self.deep else SHARED) // self.stage_nbytes, max(steps // self.teams, 2))
 
     @property
     def result_words(self) -> int:
@@ -126,7 +128,7 @@ def depth(gpu: Gpu) -> int:
 
 def candidates(product: Product, gpu: Gpu) -> list[ProductTile]:
     """By estimate: the fastest tile, then those that need less of the processors the slower they are, then others."""
-    by_time = sorted(_fitting(product, gpu), key=lambda tile: cycles(product, tile, gpu))
+    by_time = sorted(fitting(product, gpu), key=lambda tile: cycles(product, tile, gpu))
     front: list[ProductTile] = []
     for tile in by_time:
         if not front or work(product, tile, gpu) < 0.9 * work(product, front[-1], gpu):
@@ -135,12 +137,22 @@ def candidates(product: Product, gpu: Gpu) -> list[ProductTile]:
     return list(dict.fromkeys(wishes))[:VARIANTS]
 
 
-def _fitting(product: Product, gpu: Gpu) -> list[ProductTile]:
-    """Tiles of which less than half is of no use (unless there is none smaller), with and without teams."""
+def fitting(product: Product, gpu: Gpu) -> list[ProductTile]:
+    """Tiles of which less than half is of no use (unless there is none smaller), with and without teams.
+
+    Deep ones beside those that are not where they hold more steps, and instead of those that hold two.
+    """
     sizes = [tile for tile in TILES if tile.rows < max(2 * product.m, 17) and tile.columns < max(2 * product.n, 33)]
-    teams = dict.fromkeys((1, product.parts(gpu)))
-    tiles = [replace(tile, teams=n) for tile in sizes for n in teams]
-    return [tile for tile in tiles if 2 * tile.stage_nbytes <= SHARED and tile.threads <= 512]
+    teams, steps = dict.fromkeys((1, product.parts(gpu))), product.steps(gpu)
+    found = []
+    for tile in (replace(tile, teams=n) for tile in sizes for n in teams):
+        if 2 * tile.stage_nbytes > SHARED or tile.threads > 512:
+            continue
+        deep = replace(tile, deep=True)
+        stages, more = tile.stages(steps), deep.stages(steps)
+        found += [tile] if stages > 2 or more == 2 else []
+        found += [deep] if more > stages else []
+    return found
 
 
 def work(product: Product, tile: ProductTile, gpu: Gpu) -> float:

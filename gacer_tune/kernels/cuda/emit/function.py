@@ -162,9 +162,9 @@ def local(size: int, dtype: str = "float32") -> Any:
     return T.alloc_buffer((size,), dtype, scope="local")
 
 
-def shared(size: int, dtype: str = "float32") -> Any:
-    """Memory of the block, aligned to 64 bytes; at most 48 KiB in all."""
-    return T.alloc_buffer((size,), dtype, scope="shared")
+def shared(size: int, dtype: str = "float32", dynamic: bool = False) -> Any:
+    """Memory of the block, aligned to 64 bytes; at most 48 KiB in all, but a kernel's only buffer may be dynamic."""
+    return T.alloc_buffer((size,), dtype, scope="shared.dyn" if dynamic else "shared")
 
 
 def call(name: str, *args: Expr) -> None:

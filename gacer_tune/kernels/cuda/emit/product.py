@@ -15,7 +15,7 @@ from gacer_tune.kernels.cuda.emit.panel import WORDS, Layout, Panel, Reader, Tea
 from gacer_tune.kernels.cuda.emit.results import Core, results
 from gacer_tune.kernels.cuda.emit.simt import Simt
 from gacer_tune.kernels.cuda.gpu import Gpu
-from gacer_tune.kernels.cuda.product import Product, ProductTile
+from gacer_tune.kernels.cuda.product import SHARED, Product, ProductTile
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import ceildiv
 
@@ -73,7 +73,7 @@ class ProductEmitter:
         core = self.core((left, right))
         parts = self.product.parts(self.gpu)
         words = self.tile.shared_words(self.steps)
-        memory = shared(words, "uint32")
+        memory = shared(words, "uint32", dynamic=4 * words > SHARED)
         self.pipeline(memory, panels, core, parts)
 
         def finish(row: Expr, column: Expr, values: list[Expr]) -> None:
