@@ -14,7 +14,15 @@ esac
 mkdir -p "$out" || exit 2
 bundle=$(cd "$bundle" && pwd) && out=$(cd "$out" && pwd)
 cd "$(dirname "$0")/../.." || exit 2
-PYTHONPATH="$PWD:$bundle/site${PYTHONPATH:+:$PYTHONPATH}"
+
+# The packages as they would be installed, in links: nothing needs to be installed here.
+links=$(mktemp -d) || exit 2
+trap 'rm -rf "$links"' EXIT
+mkdir "$links/gacer_tune"
+for path in "$PWD"/gacer_tune/* "$PWD/ir" "$PWD/cost_model"; do ln -s "$path" "$links/gacer_tune/"; done
+ln -s "$PWD/tests" "$PWD/models" "$links/"
+cd "$links" || exit 2
+PYTHONPATH="$links:$bundle/site${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONPATH PYTHONUNBUFFERED=1
 status=0
 small=''
