@@ -83,7 +83,7 @@ def live(folder: Path, rng: random.Random, lives: Counter[str]) -> int:
     try:
         _, said = process.communicate(timeout=rng.uniform(*LIVES_S) * (3 if full else 1))
         assert process.returncode == 2 and full, f"exit code {process.returncode}: {said}"
-        assert said.startswith("error: ") and "Traceback" not in said, said
+        assert said.splitlines()[-1].startswith("error: ") and "Traceback" not in said, said
         lives["disk full"] += 1
         return 0
     except subprocess.TimeoutExpired:
