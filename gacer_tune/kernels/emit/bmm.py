@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, grid
-from gacer_tune.kernels.emit.blocks import part, pieces, run, splat, unravel
+from gacer_tune.kernels.emit.blocks import fetch, part, pieces, run, splat, unravel
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.scalar import lanes
 from gacer_tune.kernels.machine import Machine
@@ -217,9 +217,3 @@ def each_vector(accumulators: Any, tile: Tile, columns: int, body: Callable[[Exp
     with loop(rows) as i:
         for column, width in pieces(0, rest, vector):
             body(i, whole * vector + column, last[run(i * vector + column, width)])
-
-
-def fetch(address: Expr) -> None:
-    """Bring the cache line at an address, which need not exist, to the core's second cache."""
-    kind = [tirx.const(value, "int32") for value in (0, 2, 1)]  # to be read, of medium locality, data
-    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", address, *kind))
