@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RUNS = 9
 # Kinds of ops that are matrix products at heart. Depthwise convolutions are not: memory bounds them.
-PRODUCTS = ("conv2d", "conv_transpose", "matmul", "bmm", "winograd")
+PRODUCTS = ("conv2d", "conv_transpose", "matmul", "bmm", "attention", "winograd")
 
 
 @dataclass(frozen=True, slots=True)
