@@ -61,11 +61,15 @@ class Outcome:
 
 def finalists(trials: Sequence[Trial], objective: Objective, count: int = FINALISTS) -> list[Trial]:
     """The best trials that are no baselines, one for each schedule, best first."""
-    best: dict[Schedule, Trial] = {}
-    for _, trial in ranked(trials, objective):
-        if trial.origin not in BASELINES:
-            best.setdefault(trial.schedule, trial)
-    return list(best.values())[:count]
+    return _distinct([trial for _, trial in ranked(trials, objective) if trial.origin not in BASELINES])[:count]
+
+
+def _distinct(trials: Sequence[Trial]) -> list[Trial]:
+    """The first trial of each schedule; the baselines of a single tenant are all the same one."""
+    found: dict[Schedule, Trial] = {}
+    for trial in trials:
+        found.setdefault(trial.schedule, trial)
+    return list(found.values())
 
 
 def accept(
@@ -85,7 +89,7 @@ def accept(
     if pairs < MIN_PAIRS:
         raise UserError(f"pairs {pairs}: at least {MIN_PAIRS}, fewer prove nothing")
     anchored = Anchored(device, around.anchor, around.pause)
-    fresh = _fresh(anchored, baselines)
+    fresh = _fresh(anchored, _distinct(baselines))
     standing = ranked(fresh, objective)
     if not standing:
         raise UserError(f"no baseline runs: {_first_cause(fresh)}")

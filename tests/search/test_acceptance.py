@@ -124,6 +124,14 @@ def test_a_candidate_must_beat_the_best_baseline_not_the_first() -> None:
     assert outcome.speedup == pytest.approx(0.7 / 0.8, rel=0.02)
 
 
+def test_baselines_that_are_one_schedule_are_measured_once_under_the_first_name() -> None:
+    same = trials(BASES[:1] * 3, "sequential", "lane_per_tenant", "breadth_first")
+    thrice, once = Bench({}), Bench({})
+    assert accept(thrice, MAKESPAN, [], same, 30).baseline == "sequential"
+    accept(once, MAKESPAN, [], same[:1], 30)
+    assert thrice.calls == once.calls
+
+
 def test_where_nothing_is_better_the_baseline_stays_nineteen_times_of_twenty() -> None:
     """All schedules are equally fast; 200 seeds, at 5 percent each: more than 18 would be a chance of 1 in 100."""
     accepted = sum(judged(Bench({}, noise=0.05, seed=seed), pairs=20).accepted for seed in range(200))
