@@ -14,6 +14,7 @@ _PREFIXES = {
     "depthwise": "depthwise",
     "matmul": "matmul",
     "bmm": "bmm",
+    "attention": "bmm",  # two products with a softmax between them
     "pool": "pool",
     "reduce": "reduce",
     "softmax": "softmax",
