@@ -64,7 +64,7 @@ def _product(uses: Uses, readers: dict[str, list[onnx.NodeProto]], node: onnx.No
         return None
     output, bias = node.output[0], None
     behind = readers.get(output, [])
-    if len(behind) == 1 and behind[0].op_type == "Add" and output not in uses.outputs:
+    if uses.readers.get(output) == 1 and behind and behind[0].op_type == "Add":
         added = next(name for name in behind[0].input if name != output)
         bias = uses.array(added)
         if bias is None or bias.shape not in (weight.shape[1:], (1, *weight.shape[1:])):
