@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +24,10 @@ from gacer_tune.kernels.build import build
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.rules import Processor, code_version
 from gacer_tune.lowering.graph import Array
+from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.search.simulated_gpu import profile_of
 from gacer_tune.selection import adopted, select
+from gacer_tune.store import lowered as stored
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.schedules import records
@@ -54,26 +57,37 @@ class Prepared:
 __all__ = ["Prepared", "lanes_of", "limits_for", "link_module", "machine_here", "prepare", "read_models"]
 
 
-def read_models(settings: Settings, machine: Processor, listen: Listen) -> list[Model]:
-    """Load and lower each model file once, also when several tenants share it."""
-    from gacer_tune.frontend.load import load_model, model_digest
-    from gacer_tune.frontend.shapes import input_bounds
-    from gacer_tune.lowering.lower import LoweredModel, lower_model
+def read_models(settings: Settings, machine: Processor, listen: Listen, cache: Cache | None = None) -> list[Model]:
+    """Load and lower each model file once, also when several tenants share it; what the cache has is not read again."""
+    from gacer_tune.frontend.load import model_digest
 
     lowered: dict[str, LoweredModel] = {}
     models = []
     for number, tenant in enumerate(settings.tenants):
         listen(Event("read", tenant.name, number, len(settings.tenants)))
-        key = _model_key(model_digest(tenant.path), tenant)
+        digest = model_digest(tenant.path)
+        key = _model_key(digest, tenant)
         if key not in lowered:
-            model = load_model(tenant.path, tenant.shapes, tenant.batch)
-            try:
-                lowered[key] = lower_model(model, machine, input_bounds(model))
-            except UserError as error:
-                raise UserError(f"{tenant.path}: {error}") from error
+            place = stored.key_of(key, machine)
+            known = None if cache is None else stored.find(cache, place)
+            lowered[key] = known or _lowered(tenant, machine)
+            # A file that was exchanged meanwhile must not be remembered under the digest of the earlier one.
+            if cache is not None and known is None and model_digest(tenant.path) == digest:
+                lowered[key] = stored.keep(cache, place, lowered[key])
         slo_s = 0.0 if tenant.slo_ms is None else tenant.slo_ms / 1000
         models.append(Model(tenant.name, key, lowered[key], tenant.batch or 1, tenant.weight, slo_s))
     return models
+
+
+def _lowered(tenant: TenantSettings, machine: Processor) -> LoweredModel:
+    from gacer_tune.frontend.load import load_model
+    from gacer_tune.frontend.shapes import input_bounds
+
+    model = load_model(tenant.path, tenant.shapes, tenant.batch)
+    try:
+        return lower_model(model, machine, input_bounds(model))
+    except UserError as error:
+        raise UserError(f"{tenant.path}: {error}") from error
 
 
 def _model_key(digest: str, tenant: TenantSettings) -> str:
@@ -85,12 +99,13 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
     """Compile and time what the cache does not know. What is temporary is removed when `stack` closes."""
     cpus, machine = lanes_of(settings), machine_of(settings)
     cache = Cache() if settings.cache is None else Cache(settings.cache)
-    compiled = assemble(read_models(settings, machine, listen), machine)
+    models = read_models(settings, machine, listen, cache)
+    compiled = assemble(models, machine)
     folder = stack.enter_context(temporary_folder())
     if (model := model_of(settings, compiled.sources)) is not None:
         profile = profile_of(compiled.workload, model, settings.precision or DEFAULT_PRECISION, len(cpus))
         return Prepared(*select(compiled.workload, profile, 1), compiled, folder, cpus, cache)
-    save_weights(folder / "weights.safetensors", compiled.weights.items())
+    _stage_weights(folder / "weights.safetensors", models, compiled)
     known = known_times(compiled.workload, len(cpus), cache)
     if known is None:
         _stage(folder, compiled, compiled.workload, cache, listen)
@@ -130,6 +145,16 @@ def _profile_key(workload: Workload, lanes: int) -> str:
 def profile_code() -> str:
     """The code that measures profiles, and the interpreter that runs kernels meanwhile."""
     return f"{PROFILE_FORMAT} {code_version('devices', 'executor')}"
+
+
+def _stage_weights(path: Path, models: Sequence[Model], compiled: Compiled) -> None:
+    """The weights of all models in one file: for a model that is alone its file of the cache, by another name."""
+    only, *others = {model.lowered.packed for model in models}
+    if only is not None and not others:
+        with suppress(OSError):  # another disk, or gone meanwhile
+            os.link(only, path)
+            return
+    save_weights(path, compiled.weights.items())
 
 
 def save_weights(path: Path, weights: Iterable[tuple[str, Array]]) -> None:

@@ -11,10 +11,13 @@ import onnx
 
 from gacer_tune.errors import UserError
 from gacer_tune.frontend import external, limits, safety
+from gacer_tune.frontend.bulk import without_bulk
 from gacer_tune.frontend.inference import require_static
 from gacer_tune.frontend.recurrent import unroll
 from gacer_tune.frontend.shapes import fix_shapes
 from gacer_tune.frontend.simplify import simplify
+
+_BLOCK_NBYTES = 1 << 20
 
 
 def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] = {}, batch: int | None = None) -> onnx.ModelProto:
@@ -38,10 +41,15 @@ def model_digest(path: Path) -> str:
 
     Without external data it is the file's own sha256. The same refusals as for `load_model` apply to external files.
     """
-    content = safety.read_file(path)
-    model = safety.parse_model(content, path)
-    digest = hashlib.sha256(content)
-    total = len(content)
+    block = bytearray(_BLOCK_NBYTES)  # one for all: fresh memory costs more than to read into it
+    with safety.open_file(path) as file:
+        digest, total = hashlib.sha256(), 0
+        while nbytes := file.readinto(block):
+            digest.update(memoryview(block)[:nbytes])
+            total += nbytes
+        model = without_bulk(file, total)
+    if model is None:
+        model = safety.parse_model(safety.read_file(path), path)
     try:
         limits.check_size(model.graph)
         for location, tensor in external.external_locations(model).items():

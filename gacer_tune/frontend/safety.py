@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,15 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 def read_file(path: Path) -> bytes:
     """The bytes of a regular file of at most 2 GiB."""
+    with open_file(path) as file:
+        content = file.read(limits.MAX_FILE_NBYTES + 1)
+    _check_file_size(path, len(content))
+    return content
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BufferedReader]:
+    """A regular file of at most 2 GiB; UserError also where the body cannot read it."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -46,14 +57,12 @@ def read_file(path: Path) -> bytes:
             raise UserError(f"{path}: not a regular file")
         _check_file_size(path, status.st_size)
         with path.open("rb") as file:
-            content = file.read(limits.MAX_FILE_NBYTES + 1)
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path}: cannot be read: {reason}") from None
-    _check_file_size(path, len(content))
-    return content
 
 
 def _check_file_size(path: Path, nbytes: int) -> None:
@@ -145,7 +154,7 @@ def _check_text(model: onnx.ModelProto) -> None:
     waiting: list[Message] = [model]
     try:
         while waiting:
-            for field, value in waiting.pop().ListFields():
+            for field, value in _listed(waiting.pop()):
                 values: Sequence[Any] = [value] if isinstance(value, (str, bytes, Message)) else value
                 if field.type == field.TYPE_MESSAGE:
                     waiting.extend(values)
@@ -154,6 +163,18 @@ def _check_text(model: onnx.ModelProto) -> None:
                         _ = item.decode() if isinstance(item, bytes) else item
     except UnicodeDecodeError:
         raise UserError(f"not a valid ONNX model: {field.full_name} is not UTF-8 text") from None
+
+
+def _listed(message: Message) -> Iterator[tuple[Any, Any]]:
+    """The fields that are set. A tensor's data, which ListFields would copy, is left out."""
+    if not isinstance(message, onnx.TensorProto):
+        yield from message.ListFields()
+        return
+    for name in ("name", "doc_string"):
+        if message.HasField(name):
+            yield message.DESCRIPTOR.fields_by_name[name], getattr(message, name)
+    for name in ("external_data", "metadata_props"):
+        yield message.DESCRIPTOR.fields_by_name[name], getattr(message, name)
 
 
 def _check_with_onnx(model: onnx.ModelProto) -> None:

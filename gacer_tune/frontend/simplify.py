@@ -17,7 +17,7 @@ from gacer_tune.frontend.affine import batchnorm_to_mul_add, fold_affine
 from gacer_tune.frontend.elementary import dropout_to_identity, remove_identities, sum_to_adds
 from gacer_tune.frontend.fold import fold_constants
 from gacer_tune.frontend.gemm import normalise_gemm
-from gacer_tune.frontend.graph import Graph, rewrite
+from gacer_tune.frontend.graph import Graph, rewrite, sweep
 from gacer_tune.frontend.inference import infer_types
 from gacer_tune.frontend.joining import join_products
 from gacer_tune.frontend.layernorm import name_layernorm, recognise_layernorm
@@ -43,7 +43,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     graph = Graph.of(model)
     _clean(graph)
-    graph = Graph.of(_slim(graph.to_model()))
+    graph = _slim(graph)
     canonicalise(graph)
     result = graph.to_model()
     name_nodes(result.graph)
@@ -72,14 +72,30 @@ def _clean(graph: Graph) -> None:
     remove_identities(graph)
 
 
-def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model after onnxslim; unchanged if onnxslim lost, added or reordered an input or output."""
+def _slim(graph: Graph) -> Graph:
+    """The graph after onnxslim; unchanged if onnxslim lost, added or reordered an input or output.
+
+    onnxslim copies what it is given several times, so it gets large constants as inputs without data.
+    """
+    model = graph.skeleton()
+    slimmed = _slimmed(model)
+    if _interface(slimmed) != _interface(model):
+        return graph
+    result = Graph.of(slimmed)
+    bulk = {item.name for item in model.graph.input} & graph.constants.keys()
+    result.inputs = [item for item in result.inputs if item.name not in bulk]
+    result.constants |= {name: graph.constants[name] for name in bulk}
+    sweep(result)
+    return result
+
+
+def _slimmed(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnxslim
 
     loggers = [logging.getLogger(name) for name in ("onnxslim", "onnxslim.core", "onnxslim.third_party")]
     before = [logger.level for logger in loggers]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        slimmed = onnxslim.slim(
+        slimmed: onnx.ModelProto = onnxslim.slim(
             model,
             skip_fusion_patterns=_SKIPPED_PATTERNS,
             skip_optimizations=_SKIPPED_OPTIMIZATIONS,
@@ -87,7 +103,7 @@ def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
         )
     for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)
-    return slimmed if _interface(slimmed) == _interface(model) else model
+    return slimmed
 
 
 def _interface(model: onnx.ModelProto) -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:

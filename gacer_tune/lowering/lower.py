@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
@@ -25,13 +26,14 @@ Lower = Callable[[Lowering, Group], None]
 
 @dataclass(frozen=True, slots=True)
 class LoweredModel:
-    """weights: packed constants by buffer number."""
+    """weights: packed constants by buffer number; packed: the safetensors file that they are mapped from, if any."""
 
     ops: tuple[LoweredOp, ...]
     buffers: tuple[Buffer, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     weights: dict[int, Array]
+    packed: Path | None = None
 
 
 def elementwise(low: Lowering, group: Group) -> None:

@@ -7,13 +7,14 @@ put the same key (the newest wins). The file's modification time is when it was 
 
 import contextlib
 import json
+import logging
 import math
 import os
 import re
 import stat
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ _UNFINISHED = "unfinished"
 # A path that `put` has just returned must not vanish when another process puts the same key.
 _SUPERSEDED_GRACE_S = 60.0
 _UNFINISHED_MAX_AGE_S = 3600.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,9 @@ class Cache:
     def get(self, key: str) -> Path | None:
         """The file of a key, checked against its hash and marked as used; None where there is none.
 
-        A corrupt file is a miss and is moved to `ROOT/corrupt`; an older version of the key that was not yet removed
-        then answers for it. Raises UserError where the folder cannot be read. The file may be gone a moment later
-        where another process collects garbage.
+        A corrupt file is a miss and is moved to `ROOT/corrupt`, with one line in the log; an older version of the key
+        that was not yet removed then answers for it. Raises UserError where the folder cannot be read. The file may be
+        gone a moment later where another process collects garbage.
         """
         for entry in self._versions(key):
             found = _digest(entry.path)
@@ -70,6 +73,7 @@ class Cache:
                 _mark_used(entry.path, time.time_ns())
                 return entry.path
             if found is not None:
+                _log.warning("%s: damaged, it is made anew", entry.path)
                 self._set_aside(entry)
         return None
 
@@ -78,6 +82,20 @@ class Cache:
 
         Raises UserError naming the folder where it cannot be written; then nothing is left behind.
         """
+        # Not synced: a file that a power failure has cut does not match the hash in its name, and is a miss.
+        return self._put(key, lambda path: write_new(path, data, sync=False).sha256, suffix)
+
+    def put_written(self, key: str, write: Callable[[Path], None], suffix: str = "") -> Path:
+        """As `put`, for what is too large to be held in memory: `write` makes the file of the name it is given."""
+
+        def written(path: Path) -> str:
+            write(path)
+            return file_digest(path)
+
+        return self._put(key, written, suffix)
+
+    def _put(self, key: str, write: Callable[[Path], str], suffix: str) -> Path:
+        """write: makes a file and returns the sha256 of what is in it."""
         if _SUFFIX.fullmatch(suffix) is None:
             raise ValueError(f"suffix {suffix!r}: a dot and at most 12 lower-case letters or digits are allowed")
         older = self._versions(key)
@@ -85,10 +103,8 @@ class Cache:
         with refusing(self.root):
             for folder in (unfinished.parent, self._folder(key)):
                 folder.mkdir(parents=True, exist_ok=True)
-            # Not synced: a file that a power failure has cut does not match the hash in its name, and is a miss.
-            written = write_new(unfinished, data, sync=False)
-            path = self._folder(key) / f"{key}-{written.sha256}{suffix}"
             try:
+                path = self._folder(key) / f"{key}-{write(unfinished)}{suffix}"
                 # Later than the older versions even where the clock was set back, for the newest one wins.
                 _mark_used(unfinished, max([time.time_ns(), *(entry.used_ns + 1 for entry in older)]))
                 unfinished.replace(path)
@@ -124,12 +140,15 @@ class Cache:
             self._set_aside(entry)
         return corrupt
 
-    def gc(self, max_bytes: float = math.inf, max_age_s: float = math.inf) -> tuple[Entry, ...]:
+    def gc(
+        self, max_bytes: float = math.inf, max_age_s: float = math.inf, suffix: str | None = None
+    ) -> tuple[Entry, ...]:
         """Remove entries not used for `max_age_s`, then the least recently used until `max_bytes` hold the rest.
 
-        Returns what was removed. What is set aside or was left unfinished by a killed writer goes when it is old.
+        Only those with `suffix` count where one is given. Returns what was removed. What is set aside or was left
+        unfinished by a killed writer goes when it is old.
         """
-        entries = self.list()
+        entries = tuple(entry for entry in self.list() if suffix in (None, entry.path.suffix))
         now_ns, nbytes, removed = time.time_ns(), sum(entry.nbytes for entry in entries), []
         with refusing(self.root):
             for entry in reversed(entries):

@@ -91,7 +91,7 @@ def host_fingerprint() -> Fingerprint:
         memory_nbytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        packages=tuple((name, _version(name)) for name in _PACKAGES),
+        packages=versions(*_PACKAGES),
     )
 
 
@@ -138,6 +138,11 @@ def _cache_size(index: Path) -> tuple[str, int] | None:
         # Virtual machines leave parts of this out; an unknown size is no reason not to run.
         return None
     return None if kind == "Instruction" else (f"L{level}{'d' if kind == 'Data' else ''}", nbytes)
+
+
+def versions(*packages: str) -> tuple[tuple[str, str], ...]:
+    """(package, version) of each."""
+    return tuple((name, _version(name)) for name in packages)
 
 
 def _version(package: str) -> str:

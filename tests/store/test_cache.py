@@ -282,3 +282,27 @@ def test_the_root_is_the_one_named_or_the_users(tmp_path: Path, monkeypatch: pyt
     assert default_root({}).name == "gacer-tune"
     monkeypatch.setenv("GACER_TUNE_CACHE", str(tmp_path / "env"))
     assert Cache().root == tmp_path / "env"
+
+
+def test_what_a_function_writes_is_put_like_bytes(cache: Cache) -> None:
+    path = cache.put_written(KEY, lambda path: path.write_bytes(b"large") and None, ".bin")
+    assert path == cache.root / "ab" / f"{KEY}-{hashlib.sha256(b'large').hexdigest()}.bin"
+    assert cache.get(KEY) == path
+
+
+def test_a_function_that_fails_leaves_nothing_behind(cache: Cache) -> None:
+    def half(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="the disk is full"):
+        cache.put_written(KEY, half)
+    assert files(cache.root) == []
+
+
+def test_garbage_of_one_kind_is_collected_alone(cache: Cache) -> None:
+    code = cache.put(KEY, b"code" * 100, ".o")
+    weights = [cache.put(key, b"weights" * 100, ".bin") for key in (OTHER, THIRD)]
+    age(weights[0], 60)
+    assert [entry.path for entry in cache.gc(800, suffix=".bin")] == [weights[0]]
+    assert code.exists() and weights[1].exists()
