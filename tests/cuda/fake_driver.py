@@ -71,6 +71,7 @@ class FakeDriver:
         self.tails: dict[int, frozenset[int]] = {}  # of the streams that take part in the capture
         self.origin = 0
         self.recorded: dict[int, frozenset[int]] = {}
+        self.joined: dict[int, frozenset[int]] = {}  # of a captured stream, or of an event: streams it comes behind
         self.priorities: dict[int, int] = {}  # of streams
         self.timed: set[int] = set()
         self.graphs: dict[int, Graph] = {}
@@ -112,6 +113,7 @@ class FakeDriver:
 
     def copy(self, to: int, address: int, nbytes: int, stream: int) -> None:
         self.outside("copy")
+        self.log.append(("copy", stream))
         self.place(to, nbytes)[...] = self.place(address, nbytes)
 
     def fill(self, address: int, value: int, nbytes: int, stream: int) -> None:
@@ -141,11 +143,15 @@ class FakeDriver:
         assert span[0] < span[1], "a launch without blocks"
         if self.capturing is None:
             self.loaded.add(function)
-            self.compute(function, [self.place(p, len(self.memory) - p + ALIGNMENT) for p in pointers], span)
+            self.kernel(function, pointers, span)
             return
         if self.loads and function not in self.loaded:
             raise CaptureError("code is loaded while a stream is captured")
         self.add(("launch", function, tuple(pointers), span), stream)
+
+    def kernel(self, function: str, pointers: Sequence[int], span: tuple[int, int]) -> None:
+        """What a launch computes, now."""
+        self.compute(function, [self.place(p, len(self.memory) - p + ALIGNMENT) for p in pointers], span)
 
     def record(self, event: int, stream: int) -> None:
         self.log.append(("record", event, stream))
@@ -153,6 +159,7 @@ class FakeDriver:
             self.reach(event)
         elif stream in self.tails:
             self.recorded[event] = self.tails[stream]
+            self.joined[event] = self.joined.get(stream, frozenset()) | {stream}
         else:
             raise CaptureError("an event recorded on a stream that takes no part in the capture")
 
@@ -165,17 +172,27 @@ class FakeDriver:
         if self.capturing is None or event not in self.recorded:
             raise CaptureError("a wait for an event that this capture has not recorded")
         self.tails[stream] = self.tails.get(stream, frozenset()) | self.recorded[event]
+        self.joined[stream] = self.joined.get(stream, frozenset()) | self.joined[event]
+
+    def follow(self, stream: int) -> None:
+        self.outside("follow")
+        self.log.append(("follow", stream))
 
     def begin_capture(self, stream: int) -> None:
         self.outside("begin_capture")
         self.capturing, self.origin, self.tails, self.recorded = Graph(), stream, {stream: frozenset()}, {}
+        self.joined = {stream: frozenset({stream})}
+
+    def abandon(self, stream: int) -> None:
+        assert stream == self.origin
+        self.capturing = None
 
     def end_capture(self, stream: int) -> int:
         graph, self.capturing = self.capturing, None
         if graph is None or stream != self.origin:
             raise CaptureError("a capture ends on the stream on which it began")
         joined = self.tails[stream].union(*(graph.ancestors()[node] for node in self.tails[stream]))
-        if any(not tail <= joined for tail in self.tails.values()):
+        if any(not tail <= joined for tail in self.tails.values()) or not set(self.tails) <= self.joined[stream]:
             raise CaptureError("work that is not joined to the stream that is captured")
         number = self.number()
         self.graphs[number] = graph
@@ -199,7 +216,11 @@ class FakeDriver:
 
     def run(self, instance: int, stream: int) -> None:
         self.outside("run")
-        nodes, done = self.instances[instance].nodes, set[int]()
+        self.carry_out(self.instances[instance])
+
+    def carry_out(self, graph: Graph) -> None:
+        """The nodes of a graph in a random order that its edges allow."""
+        nodes, done = graph.nodes, set[int]()
         while len(done) < len(nodes):
             ready = [i for i, node in enumerate(nodes) if i not in done and node.after <= done]
             chosen = self.rng.choice(ready)
@@ -207,8 +228,7 @@ class FakeDriver:
             if kind == "mark":
                 self.reach(rest[0])
             else:
-                function, pointers, span = rest
-                self.compute(function, [self.place(p, len(self.memory) - p + ALIGNMENT) for p in pointers], span)
+                self.kernel(*rest)
             done.add(chosen)
 
     def reach(self, event: int) -> None:

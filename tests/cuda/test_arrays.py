@@ -26,6 +26,20 @@ class OnGpu:
         return 2, 0
 
 
+class Producer(OnGpu):
+    """Gives its memory away, ready for a stream, or says why not."""
+
+    def __init__(self, array: Any, refusal: str = "") -> None:
+        self.array, self.refusal = array, refusal
+        self.asked: list[int] = []
+
+    def __dlpack__(self, *, stream: int) -> Any:
+        self.asked.append(stream)
+        if self.refusal:
+            raise BufferError(self.refusal)
+        return self.array.__dlpack__()
+
+
 def test_arrays_say_where_they_are() -> None:
     assert on_gpu(OnGpu())
     assert not on_gpu(np.zeros(3))
@@ -35,6 +49,19 @@ def test_arrays_say_where_they_are() -> None:
 def test_addresses_are_those_of_what_fits() -> None:
     array = np.zeros((2, 3), np.float32)
     assert address_of("det.x", array, PORT) == array.ctypes.data
+
+
+def test_arrays_on_the_gpu_are_made_ready_for_the_default_stream() -> None:
+    """Without being told a stream, torch promises nothing for ours."""
+    given = Producer(np.zeros((2, 3), np.float32))
+    assert address_of("det.x", given, PORT) == given.array.ctypes.data
+    assert given.asked == [1]
+
+
+def test_what_a_library_refuses_to_give_is_told() -> None:
+    given = Producer(None, "Can't export tensors that require gradient")
+    with pytest.raises(UserError, match=r"det\.x: Can't export tensors that require gradient"):
+        address_of("det.x", given, PORT)
 
 
 @pytest.mark.parametrize(

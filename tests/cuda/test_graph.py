@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gacer_tune.errors import UserError
-from gacer_tune.executor.cuda.driver import capture
+from gacer_tune.executor.cuda.driver import Driver, capture
 from gacer_tune.executor.cuda.graph import Await, Launch, Mark, Record, Script, issue_order, script
-from gacer_tune.executor.cuda.nvidia import Nvidia
 from gacer_tune.executor.cuda.session import MOST_LANES, CudaSession
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import place
@@ -145,7 +143,12 @@ class Toy:
 
 
 def session_of(workload: Workload, lanes: int, seed: int = 0, **options: Any) -> CudaSession:
-    session = CudaSession(FakeDriver(Toy(workload), seed, **options), workload, place(workload), lanes)
+    return session_on(FakeDriver(Toy(workload), seed, **options), workload, lanes)
+
+
+def session_on(driver: Driver, workload: Workload, lanes: int) -> CudaSession:
+    """A session with weights and inputs."""
+    session = CudaSession(driver, workload, place(workload), lanes)
     contents = {b.content: b.nbytes for t in workload.tenants for b in t.buffers if b.kind == "weight"}
     session.place_weights((c, np.full(n, len(c), np.uint8)) for c, n in contents.items())
     for number, tenant in enumerate(workload.tenants):
@@ -228,32 +231,6 @@ def test_launches_have_the_priority_of_their_lane(rng: Any) -> None:
         assert sorted(node.priority for node in driver.instances[old.instance].nodes) == sorted(wanted)
         assert outputs(session, schedule) == expected
     assert len(driver.priorities) <= streams + 3 * (PRIORITIES - 1), "streams are used again"
-
-
-class Streams:
-    """As much of CUDA's bindings as streams and graphs take."""
-
-    cudaStreamNonBlocking = 1  # noqa: N815
-    cudaGraphInstantiateFlags = SimpleNamespace(cudaGraphInstantiateFlagUseNodePriority=8)  # noqa: N815
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int, int]] = []
-
-    def cudaStreamCreateWithPriority(self, flags: int, priority: int) -> tuple[int, str]:  # noqa: N802
-        self.asked.append(("stream", flags, priority))
-        return 0, "stream"
-
-    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[int, str]:  # noqa: N802
-        self.asked.append(("graph", graph, flags))
-        return 0, "instance"
-
-
-def test_priorities_as_cuda_wants_them() -> None:
-    """Lower numbers go first; graphs use the priorities of their nodes, not of the stream they are launched on."""
-    driver = object.__new__(Nvidia)
-    driver.cuda, driver._handles = Streams(), [None, 7]
-    assert [driver.stream(), driver.stream(2), driver.instantiate(1)] == [2, 3, 4]
-    assert driver.cuda.asked == [("stream", 1, 0), ("stream", 1, -2), ("graph", 7, 8)]
 
 
 def test_times_of_marks_follow_the_plan() -> None:

@@ -13,6 +13,7 @@ from gacer_tune.executor.memory import require_fit
 from gacer_tune.ir.workload import Port
 
 CUDA = 2  # the device type in DLPack
+DEFAULT_STREAM = 1  # the legacy one, in DLPack
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,14 @@ def on_gpu(given: Any) -> bool:
 
 
 def address_of(where: str, given: Any, port: Port) -> int:
-    """Address of an array on the GPU. UserError unless it has the port's shape and type, row-major without gaps."""
-    array = tvm_ffi.from_dlpack(given)
+    """Address of an array on the GPU, which is ready for what follows on CUDA's default stream.
+
+    UserError unless it has the port's shape and type, row-major without gaps.
+    """
+    try:
+        array = tvm_ffi.from_dlpack(given.__dlpack__(stream=DEFAULT_STREAM) if on_gpu(given) else given)
+    except BufferError as error:  # torch: a tensor that takes part in training
+        raise UserError(f"{where}: {error}") from error
     shape, dtype = tuple(map(int, array.shape)), str(array.dtype)
     require_fit(where, shape, dtype, port)
     if not array.is_contiguous():

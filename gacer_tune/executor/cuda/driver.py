@@ -48,10 +48,16 @@ class Driver(Protocol):
 
     def wait(self, stream: int, event: int) -> None: ...
 
+    def follow(self, stream: int) -> None:
+        """What the stream is given from here on starts after all that CUDA's default stream has been given."""
+
     def begin_capture(self, stream: int) -> None: ...
 
     def end_capture(self, stream: int) -> int:
         """The graph of all that was given to the stream, and to those forked from it, since begin_capture."""
+
+    def abandon(self, stream: int) -> None:
+        """End a capture that is not finished; there is no graph of it."""
 
     def instantiate(self, graph: int) -> int:
         """The graph ready to run, each launch with the priority of the stream that it was captured on."""
@@ -84,15 +90,19 @@ def capture(
     """
     stamps = iter(marks)
     driver.begin_capture(streams[0])
-    for operation in script.operations:
-        stream = streams[operation.stream]
-        match operation:
-            case Launch():
-                launch(operation, stream)
-            case Record():
-                driver.record(events[operation.event], stream)
-            case Await():
-                driver.wait(stream, events[operation.event])
-            case Mark():
-                driver.mark(next(stamps), stream)
+    try:
+        for operation in script.operations:
+            stream = streams[operation.stream]
+            match operation:
+                case Launch():
+                    launch(operation, stream)
+                case Record():
+                    driver.record(events[operation.event], stream)
+                case Await():
+                    driver.wait(stream, events[operation.event])
+                case Mark():
+                    driver.mark(next(stamps), stream)
+    except BaseException:  # else the stream stays as it is, and nothing runs on it any more
+        driver.abandon(streams[0])
+        raise
     return driver.end_capture(streams[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,20 @@ class Nvidia:
     def __init__(self, library: Path, device: int = 0) -> None:
         self.cuda = bindings()
         load_cuda_runtime()
-        call(self.cuda.cudaSetDevice(device))
+        self._number, self._thread = device, threading.local()
+        self._bind()
         self._device = tvm_ffi.device("cuda", device)
         self._module = tvm_ffi.load_module(str(library))
         self._functions: dict[str, Any] = {}
         self._handles: list[Any] = [None]
+        self._followed = 0
 
     def allocate(self, nbytes: int) -> int:
         free, _ = call(self.cuda.cudaMemGetInfo())
-        if nbytes > free:
+        status, address = self.cuda.cudaMalloc(nbytes)
+        if status == self.cuda.cudaError_t.cudaErrorMemoryAllocation:
             raise UserError(f"the models need {nbytes} bytes of the GPU's memory, {free} are free")
-        return int(call(self.cuda.cudaMalloc(nbytes)))
+        return int(call((status, address)))
 
     def staging(self, nbytes: int) -> Array:
         address = int(call(self.cuda.cudaHostAlloc(max(nbytes, 1), 0)))
@@ -69,6 +73,7 @@ class Nvidia:
         return self._keep(call(self.cuda.cudaEventCreateWithFlags(flags)))
 
     def launch(self, function: str, pointers: Sequence[int], span: tuple[int, int], stream: int) -> None:
+        self._bind()
         if function not in self._functions:
             self._functions[function] = self._module[function]
         with tvm_ffi.use_raw_stream(self._device, int(self._handles[stream])):
@@ -84,12 +89,24 @@ class Nvidia:
     def wait(self, stream: int, event: int) -> None:
         call(self.cuda.cudaStreamWaitEvent(self._handles[stream], self._handles[event], 0))
 
+    def follow(self, stream: int) -> None:
+        self._followed = self._followed or self.event()
+        # Handle 1: the legacy default stream, which itself comes behind all streams that block.
+        call(self.cuda.cudaEventRecord(self._handles[self._followed], self.cuda.cudaStream_t(1)))
+        self.wait(stream, self._followed)
+
     def begin_capture(self, stream: int) -> None:
         mode = self.cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call(self.cuda.cudaStreamBeginCapture(self._handles[stream], mode))
 
     def end_capture(self, stream: int) -> int:
         return self._keep(call(self.cuda.cudaStreamEndCapture(self._handles[stream])))
+
+    def abandon(self, stream: int) -> None:
+        status, graph = self.cuda.cudaStreamEndCapture(self._handles[stream])
+        if status == self.cuda.cudaError_t.cudaSuccess:
+            call(self.cuda.cudaGraphDestroy(graph))
+        self.cuda.cudaGetLastError()  # what is not joined is no news: the capture was not finished
 
     def instantiate(self, graph: int) -> int:
         flags = int(self.cuda.cudaGraphInstantiateFlags.cudaGraphInstantiateFlagUseNodePriority)
@@ -120,6 +137,12 @@ class Nvidia:
     def elapsed_s(self, begin: int, end: int) -> float:
         milliseconds = call(self.cuda.cudaEventElapsedTime(self._handles[begin], self._handles[end]))
         return float(milliseconds) / 1000
+
+    def _bind(self) -> None:
+        """A launch is a call of the driver: unlike the runtime, it needs a context that is current on its thread."""
+        if not getattr(self._thread, "bound", False):
+            call(self.cuda.cudaSetDevice(self._number))
+            self._thread.bound = True
 
     def _keep(self, handle: Any) -> int:
         self._handles.append(handle)

@@ -123,7 +123,8 @@ class CudaSession(Block):
         return self._idle_marks.pop() if self._idle_marks else self.driver.event(timed=True)
 
     def take(self, tenant: int, port: Port, address: int) -> None:
-        """Use an input that is on the device already, for the next run."""
+        """Use an input that is on the device already, for the next run; it is ready on CUDA's default stream."""
+        self.driver.follow(self.streams[0])
         self.driver.copy(self.address(tenant, port), address, port_nbytes(port), self.streams[0])
         self._taken.add((tenant, port.buffer))
 

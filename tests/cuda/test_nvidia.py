@@ -1,0 +1,195 @@
+"""The real driver's calls, on bindings that refuse what CUDA refuses and that do nothing before somebody waits."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gacer_tune.errors import UserError
+from gacer_tune.executor.cuda import nvidia
+from gacer_tune.executor.cuda import session as sessions
+from gacer_tune.executor.cuda.nvidia import Nvidia
+from gacer_tune.executor.cuda.session import CudaSession, LoadedGraph
+from gacer_tune.ir.lower import lower
+from gacer_tune.ir.neighbours import random_schedule
+from gacer_tune.ir.schedule import lane_per_tenant, sequential
+from gacer_tune.ir.workload import Workload
+from tests.cuda.fake_cuda import LEGACY, FakeCuda, Handle, cudaError_t, cudaStream_t
+from tests.cuda.fake_driver import FakeDriver
+from tests.cuda.fake_tvm import FakeTvm
+from tests.cuda.test_graph import Toy, distinct, outputs, session_of, session_on
+from tests.support.workloads import chain
+
+PAIR = distinct(Workload((chain("a", (4, 3), variants=2), chain("b", (2,))), "cuda"))
+Opened = Callable[..., tuple[CudaSession, FakeCuda]]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """Makes a session on the real driver's class, with a runtime and a module that are not there."""
+    monkeypatch.setattr(sessions, "FLUSH_NBYTES", 64)
+    monkeypatch.setattr(nvidia, "load_cuda_runtime", lambda: None)
+
+    def made(lanes: int = 3, seed: int = 0, **options: Any) -> tuple[CudaSession, FakeCuda]:
+        cuda = FakeCuda(FakeDriver(Toy(PAIR), seed, **options))
+        functions = [v.function for t in PAIR.tenants for k in t.kernels for v in k.variants]
+        monkeypatch.setattr(nvidia, "bindings", lambda: cuda)
+        monkeypatch.setattr(nvidia, "tvm_ffi", FakeTvm(cuda, functions))
+        return session_on(Nvidia(Path("module.so")), PAIR, lanes), cuda
+
+    return made
+
+
+EXPECTED = outputs(session_of(PAIR, 1), sequential(PAIR, 1))
+
+
+def test_any_schedule_gives_the_sequential_bytes(opened: Opened) -> None:
+    for seed in range(12):
+        rng = random.Random(seed)
+        session, cuda = opened(3, seed, refuse_updates=seed % 3 == 0)
+        old = None
+        for _ in range(4):
+            schedule = replace(random_schedule(PAIR, 3, rng), priorities=(seed % 2,))
+            old = session.load(lower(PAIR, schedule, session.memory), "tenants", old)
+            session.poison()
+            session.flush()
+            session.run(old)
+            assert [session.port(t, p).tobytes() for t, m in enumerate(PAIR.tenants) for p in m.outputs] == EXPECTED
+            assert session.seconds(old) > 0 and all(at > 0 for at in session.times(old))
+            assert set(cuda.driver.instances) == {int(session.driver._handles[old.instance])}  # type: ignore[attr-defined]
+            assert not cuda.driver.graphs and not cuda.last
+
+
+def test_timelines_and_discarded_graphs(opened: Opened) -> None:
+    session, cuda = opened(2)
+    rows = session.timeline(lower(PAIR, lane_per_tenant(PAIR, 2), session.memory))
+    assert [row[:3] for row in rows] == [(0, 0, 0), (0, 1, 0), (1, 0, 1)]
+    assert all(begin < end for *_, begin, end in rows)
+    assert not cuda.driver.instances
+
+
+def test_priorities_as_cuda_wants_them(opened: Opened) -> None:
+    """Lower numbers go first."""
+    session, cuda = opened(3)
+    session.load(lower(PAIR, replace(lane_per_tenant(PAIR, 3), priorities=(0, 2)), session.memory))
+    made: list[cudaStream_t] = [h for h in session.driver._handles if type(h) is cudaStream_t]  # type: ignore[attr-defined]
+    assert [cuda.driver.priorities[int(stream)] for stream in made] == [0, 0, 0, 2]
+
+
+def test_another_thread_can_load_and_run(opened: Opened) -> None:
+    """Its first call is a launch, which needs a context of the thread's own."""
+    session, found = opened(2)[0], list[LoadedGraph]()
+    plan = lower(PAIR, lane_per_tenant(PAIR, 2), session.memory)
+    worker = threading.Thread(target=lambda: found.append(session.load(plan)))
+    worker.start()
+    worker.join()
+    session.run(found[0])
+    assert [session.port(t, p).tobytes() for t, m in enumerate(PAIR.tenants) for p in m.outputs] == EXPECTED
+
+
+def test_a_capture_that_breaks_off_leaves_the_stream_usable(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, cuda = opened(2)
+    plan = lower(PAIR, lane_per_tenant(PAIR, 2), session.memory)
+    session.load(plan)
+    original = FakeDriver.launch
+
+    def interrupted(self: FakeDriver, function: str, *rest: Any) -> None:
+        if function.startswith("b/"):
+            raise KeyboardInterrupt
+        original(self, function, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FakeDriver, "launch", interrupted)
+        session.load(plan)
+    assert cuda.driver.capturing is None and not cuda.last
+    assert outputs(session, lane_per_tenant(PAIR, 2)) == EXPECTED
+
+
+def test_inputs_on_the_device_are_waited_for(opened: Opened) -> None:
+    """They are ready on the default stream only when what it was given before is done."""
+    session, cuda = opened(2)
+    (port,) = PAIR.tenants[0].inputs
+    given = int(cuda.driver.allocate(port.shape[0]))
+    cuda.queues[LEGACY].append(lambda: cuda.driver.place(given, port.shape[0]).fill(1))
+    session.port(0, port)[...] = 77
+    loaded = session.load(lower(PAIR, lane_per_tenant(PAIR, 2), session.memory))
+    session.take(0, port, given)
+    session.run(loaded)
+    assert [session.port(t, p).tobytes() for t, m in enumerate(PAIR.tenants) for p in m.outputs] == EXPECTED
+
+
+def test_memory_that_is_not_there_is_the_users_problem(opened: Opened) -> None:
+    session, cuda = opened(1)
+    cuda.free = 1000
+    with pytest.raises(UserError, match="the models need 1001 bytes of the GPU's memory, 1000 are free"):
+        session.driver.allocate(1001)
+
+
+def test_the_fake_does_nothing_before_somebody_waits(opened: Opened) -> None:
+    session, cuda = opened(1)
+    address, data = session.driver.allocate(4), np.zeros(4, np.uint8)
+    stream = session.streams[0]
+    session.driver.fill(address, 5, 4, stream)
+    pinned = session.driver.staging(4)
+    session.driver.download(pinned, address, stream)
+    assert pinned.tolist() != [5] * 4
+    with pytest.raises(AssertionError, match="is no int"):
+        cuda.cudaMalloc(np.int64(4))
+    session.driver.synchronize(stream)
+    assert pinned.tolist() == [5] * 4 and not data.any()
+
+
+def test_the_fake_refuses_what_is_destroyed(opened: Opened) -> None:
+    session, _ = opened(1)
+    loaded = session.load(lower(PAIR, sequential(PAIR, 1), session.memory))
+    instance = session.driver._handles[loaded.instance]  # type: ignore[attr-defined]
+    session.discard(loaded)
+    session.driver._handles[loaded.instance] = instance  # type: ignore[attr-defined]
+    with pytest.raises(AssertionError, match="was destroyed"):
+        session.run(loaded)
+
+
+def real_argument(real: Any, kind: type) -> Any:
+    if kind is int:
+        return 1
+    found = getattr(real, kind.__name__)
+    return found(0) if issubclass(kind, Handle) else next(iter(found))
+
+
+def arities(cuda: Any, real: Any) -> dict[str, tuple[int, int, int, int]]:
+    """Of each call: what the real one and ours takes, how much the real one and ours answers, where no driver is."""
+    found = {}
+    for name, ours in inspect.getmembers(cuda, inspect.isfunction):
+        if not name.startswith("cuda"):
+            continue
+        theirs = getattr(real, name)
+        signature = (theirs.__doc__ or "").splitlines()[0]
+        inside = re.sub(r":[^,)]*", "", signature[signature.index("(") + 1 : signature.rindex(")")])
+        answer = theirs(*[real_argument(real, kind) for kind in ours.kinds])
+        found[name] = (len([p for p in inside.split(",") if p.strip()]), len(ours.kinds), len(answer), 1 + ours.results)
+    return found
+
+
+@pytest.mark.skipif(find_spec("cuda") is None, reason="without cuda-bindings")
+def test_the_fake_takes_and_answers_what_the_bindings_do() -> None:
+    real = import_module("cuda.bindings.runtime")
+    if real.cudaDriverGetVersion()[1]:
+        pytest.skip("with a driver, calls with made-up handles would harm")
+    found = arities(FakeCuda, real)
+    assert len(found) > 20
+    assert not {name: row for name, row in found.items() if row[0] != row[1] or row[2] != row[3]}
+    codes = {one.name: int(one) for one in cudaError_t}
+    assert {name: int(getattr(real.cudaError_t, name)) for name in codes} == codes
+    flags = ("cudaStreamNonBlocking", "cudaEventDefault", "cudaEventDisableTiming", "cudaEventRecordExternal")
+    assert [getattr(real, name) for name in flags] == [getattr(FakeCuda, name) for name in flags]
