@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from gacer_tune.kernels.cuda.gpu import Precision
 from gacer_tune.store.cache import Cache
-from tests.gpu import bundle, check, measure, results
+from models import MODELS
+from tests.gpu import bundle, check, likeness, measure, results
 from tests.gpu.bundle import Bundle
+from tests.gpu.mixes import open_mix
+from tests.support.small_models import SMALL
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "tests" / "gpu" / "run_all.sh"
@@ -29,6 +37,15 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "bundle"
 
 
+def archived(bundled: Path) -> Path:
+    """The same as archives, as they are sent."""
+    for folder in [path for path in bundled.iterdir() if path.is_dir()]:
+        with tarfile.open(bundled / f"{folder.name}.tar.xz", "w:xz") as tar:
+            tar.add(folder, folder.name)
+        shutil.rmtree(folder)
+    return bundled
+
+
 def test_a_bundle_is_checked_and_measured(bundled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checked = bundled / "check.json"
     assert check.main([str(bundled), "--json", str(checked), "--dry-run"]) == 0
@@ -40,7 +57,9 @@ def test_a_bundle_is_checked_and_measured(bundled: Path, capsys: pytest.CaptureF
     (row,) = results.known(times).values()
     assert set(row["baselines_s"]) == {"sequential", "lane_per_tenant", "breadth_first"}
     assert row["best_s"] > 0 and row["gain"] > 0
-    assert "tiny_mlp+tiny_branchy-b1-fp16-small" in capsys.readouterr().out.splitlines()[-1]
+    assert row["nodes"] > 3 and row["launch_s"] > 0 and row["empty_s"] > 0
+    line, launches = capsys.readouterr().out.splitlines()[-2:]
+    assert line.startswith("tiny_mlp+tiny_branchy-b1-fp16-small") and launches.startswith("launch overhead: ")
 
 
 def test_wrong_outputs_fail_the_check(bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +73,7 @@ def test_what_ended_a_process_is_left_behind_by_the_next_one(tmp_path: Path) -> 
     def part(name: str) -> dict[str, Any]:
         done.append(name)
         if name == "b":
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("b, the second one")
         return {"ok": True}
 
     parts = [(name, partial(part, name)) for name in "abc"]
@@ -62,7 +81,10 @@ def test_what_ended_a_process_is_left_behind_by_the_next_one(tmp_path: Path) -> 
         results.work_through(path, parts, 60)
     found = results.work_through(path, parts, 60)
     assert done == ["a", "b", "c"]
-    assert found == results.known(path) == {"a": {"ok": True}, "b": results.CRASHED, "c": {"ok": True}}
+    told = {"failed": "KeyboardInterrupt: b, the second one"}
+    assert found == results.known(path) == {"a": {"ok": True}, "b": told, "c": {"ok": True}}
+    path.write_text(json.dumps({"b": results.CRASHED}))
+    assert results.work_through(path, parts, 60)["b"] == results.CRASHED, "a process that was killed tells nothing"
     assert results.work_through(path, [("d", partial(part, "d"))], -1)["d"] == results.LATE
     path.write_text("{")
     assert results.known(path) == {}
@@ -77,16 +99,97 @@ def test_checks_in_short_name_what_is_wrong() -> None:
 
 def test_the_table_shows_what_was_measured_and_what_was_not() -> None:
     rows: dict[str, Any] = {
-        "a+b": {"baseline_s": 0.002, "best_s": 0.001, "gain": 2.0, "torch_s": {"torch graph": 0.003}},
+        "a+b": {
+            "baseline_s": 0.002, "best_s": 0.001, "gain": 2.0, "torch_s": {"torch graph": 0.003},
+            "launch_s": 9e-6, "empty_s": 12.34e-6,
+        },
         "c": {"failed": "no time left"},
-    }
-    _, first, second = results.table(rows).splitlines()
-    assert first.split() == ["a+b", "2.000", "1.000", "2.00x", "3.000", "3.00x"]
+        "d": {
+            "baseline_s": 0.002, "best_s": 0.001, "gain": 2.0, "torch_failed": "no Erf\nat all",
+            "launch_s": 1e-6, "empty_s": 2e-6,
+        },
+    }  # fmt: skip
+    _, first, second, third, torch, launches = results.table(rows).splitlines()
+    assert first.split() == ["a+b", "2.000", "1.000", "2.00x", "3.000", "3.00x", "9.0", "12.3"]
     assert second.split() == ["c", "no", "time", "left"]
+    assert third.split()[-4:] == ["-", "-", "1.0", "2.0"] and torch.strip() == "PyTorch: no Erf"
+    assert launches == "launch overhead: 12.3 us at most, wanted are 15: kept"
+    rows["d"]["launch_s"] = 15.1e-6
+    assert results.table(rows).splitlines()[-1] == "launch overhead: 15.1 us at most, wanted are 15: NOT kept"
+
+
+def test_tables_of_several_calls_are_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "measure.json").write_text(json.dumps({name: {"failed": f"{name} is late"}}))
+    assert results.main([tmp_path / "a", tmp_path / "b"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1) for line in shown[-2:]] == [["a", "a is late"], ["b", "b is late"]]
+
+
+def test_parts_hold_whole_mixes_and_no_more_than_can_be_sent(tmp_path: Path) -> None:
+    mixes = []
+    for name, sizes in (("a", (40, 30)), ("b", (20,)), ("c", (50,)), ("d", (200,)), ("e", (1,))):
+        mixes.append([tmp_path / f"{name}{number}" for number in range(len(sizes))])
+        for path, size in zip(mixes[-1], sizes, strict=True):
+            path.write_bytes(bytes(size))
+    found = bundle.parts(mixes, 100)
+    assert [[path.name for path in part] for part in found] == [["a0", "a1", "b0"], ["c0"], ["d0"], ["e0"]]
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_bundle_is_packed_once_and_sent_in_parts(
+    small: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of large models are drawn where they are read, and are like those that were left behind."""
+    monkeypatch.setattr(bundle, "module_of", lambda *_: b"library")
+    monkeypatch.setattr(bundle, "MODELS", {"tiny_mlp": lambda batch: MODELS["tiny_mlp"](batch=batch, hidden=256)})
+    made, mixes = Bundle("tiny_mlp", 2, "fp16", small), tmp_path / "mixes"
+    mixes.mkdir()
+    archive = bundle.pack(made, mixes, Cache(tmp_path / "cache"), 1)
+    monkeypatch.setattr(bundle, "write", None)
+    assert bundle.pack(made, mixes, Cache(tmp_path / "cache"), 1) == archive
+    assert [path.name for path in mixes.iterdir()] == [archive.name]
+    bundle.write_parts(tmp_path, [[archive]])
+    with tarfile.open(tmp_path / "1" / archive.name) as tar:
+        tar.extractall(tmp_path / "there", filter="data")
+    mix = open_mix(tmp_path / "there" / made.name, 2, True)
+    weights = dict(likeness.read_weights(tmp_path / "there" / made.name))
+    contents = {b.content for tenant in mix.workload.tenants for b in tenant.buffers if b.kind == "weight"}
+    assert set(weights) == contents and mix.workload.tenants[0].batch == 2
+    kept = onnx.load(str(mix.canonical[0]))
+    assert any(tensor.doc_string for tensor in kept.graph.initializer) != small
+
+
+def test_likenesses() -> None:
+    rng = np.random.default_rng(0)
+    large = (rng.standard_normal((300, 300)) * 0.5 + 3).astype(np.float16)
+    like = likeness.described(large)
+    assert like is not None and likeness.described(large[:8, :8]) is None
+    assert likeness.described(large.astype(np.int64)) is None
+    again = likeness.drawn("w", large.shape, "float16", like)
+    assert (again.shape, again.dtype) == (large.shape, large.dtype)
+    assert abs(float(again.astype(np.float64).mean()) - 3) < 0.01
+    assert abs(float(again.astype(np.float64).std()) - 0.5) < 0.01
+    assert (again == likeness.drawn("w", large.shape, "float16", like)).all()
+    assert (again != likeness.drawn("v", large.shape, "float16", like)).any()
+
+
+def test_models_travel_without_their_large_weights() -> None:
+    model = SMALL["resnet18"]()
+    light = likeness.without_weights(model)
+    assert len(light.SerializeToString()) < 0.3 * len(model.SerializeToString())
+    full = likeness.with_weights(light)
+    onnx.checker.check_model(full)
+    shapes = [(t.name, tuple(t.dims), t.data_type) for t in model.graph.initializer]
+    assert [(t.name, tuple(t.dims), t.data_type) for t in full.graph.initializer] == shapes
+    drawn = {t.name: numpy_helper.to_array(t) for t in full.graph.initializer}
+    same = [t.name for t in model.graph.initializer if (numpy_helper.to_array(t) == drawn[t.name]).all()]
+    assert 0 < len(same) < len(drawn), "what is small stays as it is"
 
 
 def test_the_script_goes_through_everything(bundled: Path, tmp_path: Path) -> None:
-    command = ["sh", str(SCRIPT), str(bundled), str(tmp_path / "results"), "--dry-run"]
+    command = ["sh", str(SCRIPT), str(archived(bundled)), str(tmp_path / "results"), "--dry-run"]
     environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -95,7 +198,7 @@ def test_the_script_goes_through_everything(bundled: Path, tmp_path: Path) -> No
     assert [line.split(" ")[1] for line in headings] == ["correctness,", "plans", "in"]
     last = done.stdout.partition(f"{headings[-1]}\n")[2].splitlines()
     assert last[0] == "checked: 1 ok, 0 not"
-    assert [line.split()[0] for line in last[1:]] == ["mix", "tiny_mlp+tiny_branchy-b1-fp16-small"]
+    assert [line.split()[0] for line in last[1:]] == ["mix", "tiny_mlp+tiny_branchy-b1-fp16-small", "launch"]
 
 
 @pytest.mark.slow
@@ -104,14 +207,15 @@ def test_the_script_survives_a_mix_that_ends_the_process(bundled: Path, tmp_path
     (name,) = (path.name for path in bundled.iterdir())
     shutil.copytree(bundled / name, bundled / f"a-{name}")
     (bundled / f"a-{name}" / "weights.safetensors").unlink()
-    command = ["sh", str(SCRIPT), str(bundled), str(tmp_path / "results"), "--dry-run"]
+    command = ["sh", str(SCRIPT), str(archived(bundled)), str(tmp_path / "results"), "--dry-run"]
     environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
-    first, crashed, _, broken, whole = done.stdout.splitlines()[-5:]
+    first, crashed, _, broken, whole, _ = done.stdout.splitlines()[-6:]
     assert first == "checked: 1 ok, 1 not"
-    assert crashed.split(maxsplit=1) == [f"a-{name}", "the process ended here"]
-    assert broken.split(maxsplit=1) == [f"a-{name}", "the process ended here"]
+    for line in (crashed, broken):
+        mix, why = line.split(maxsplit=1)
+        assert mix == f"a-{name}" and why.startswith("FileNotFoundError: ") and "weights.safetensors" in why
     assert whole.startswith(name) and "x" in whole
 
 

@@ -1,8 +1,9 @@
 """Compiles mixes of models here for a GPU elsewhere: `python -m tests.gpu.bundle OUT [--mix MODEL+MODEL]`.
 
-Where the mixes are measured there may be no TVM, no compiler and no network. A folder of OUT has all that running one
-mix takes: module.so, weights.safetensors, workload.json as for a measuring child, the models as our frontend sees them,
-and small ones also as they are. OUT/site holds TVM's runtime libraries as a package, to be put on PYTHONPATH there.
+Where the mixes are measured there may be no TVM, no compiler and no network. OUT/1, OUT/2 ... are parts of a size that
+can be sent, each complete by itself: an archive for each mix has all that running it takes (module.so, weights, and
+workload.json as for a measuring child, the models as our frontend sees them, small ones also as they are), and `site`
+holds TVM's runtime libraries as a package, to be put on PYTHONPATH there. What OUT/mixes has already is not made again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import shutil
 import sys
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,10 +34,12 @@ from gacer_tune.tenants import Model, assemble, functions
 from models import MODELS
 from tests.bench.sets import TOGETHER
 from tests.cuda.stubs import compile_stubs, load_stubs
+from tests.gpu import likeness
 from tests.support.small_models import SMALL
 
 MIXES = (*TOGETHER[:7], "tiny_yolo+resnet18+bert_small")
 BATCHES = (1, 8)
+PART_NBYTES = 48 << 20  # what is sent at once, without the checkout
 LIBRARIES = ("libtvm_runtime.so", "libtvm_runtime_cuda.so")
 
 
@@ -66,17 +70,21 @@ def write(bundle: Bundle, folder: Path, cache: Cache, most: int) -> None:
     lowered = []
     for number, name in enumerate(bundle.mix.split("+")):
         path = folder / f"{number}.onnx"
-        onnx.save((SMALL if bundle.small else MODELS)[name](), str(path))
-        canonical = load_model(path, {}, bundle.batch if bundle.batch > 1 else None)
+        onnx.save((SMALL if bundle.small else MODELS)[name](batch=bundle.batch), str(path))
+        canonical = load_model(path)
         if not bundle.small:
             path.unlink()  # only outputs of small models are checked against it
-        onnx.save(canonical, str(folder / f"{number}.canonical.onnx"))
+        kept = canonical if bundle.small else likeness.without_weights(canonical)
+        onnx.save(kept, str(folder / f"{number}.canonical.onnx"))
         low = lower_model(canonical, gpu, input_bounds(canonical))
         lowered.append(Model(name, "0" * 64, low, bundle.batch))
     made = assemble(lowered, gpu, most)
     names = functions(made.workload)
     (folder / "module.so").write_bytes(module_of([made.sources[n] for n in names], cache, progress(bundle.name)))
-    save_weights(folder / "weights.safetensors", made.weights.items())
+    if bundle.small:
+        save_weights(folder / "weights.safetensors", made.weights.items())
+    else:
+        likeness.save_weights(folder, made.weights)
     described = {"workload": made.workload.to_json(), "functions": list(names), "precision": bundle.precision}
     (folder / "workload.json").write_text(json.dumps(described))
 
@@ -87,6 +95,33 @@ def progress(name: str) -> Listen:
             sys.stderr.write(f"{name}: {event.total} kernels\n")
 
     return listen
+
+
+def pack(bundle: Bundle, mixes: Path, cache: Cache, most: int) -> Path:
+    """The archive of a mix; what there is already stays."""
+    archive = mixes / f"{bundle.name}.tar.xz"
+    if not archive.exists():
+        with tempfile.TemporaryDirectory(dir=mixes) as folder:
+            made = Path(folder) / bundle.name
+            write(bundle, made, cache, most)
+            with tarfile.open(Path(folder) / archive.name, "w:xz") as tar:
+                tar.add(made, bundle.name)
+            (Path(folder) / archive.name).rename(archive)
+    return archive
+
+
+def parts(mixes: Sequence[Sequence[Path]], most_nbytes: int) -> list[list[Path]]:
+    """Archives of whole mixes, in parts of at most so many bytes; a mix that is larger is a part by itself."""
+    found: list[list[Path]] = []
+    left = 0
+    for archives in mixes:
+        nbytes = sum(path.stat().st_size for path in archives)
+        if not found or nbytes > left:
+            found.append([])
+            left = most_nbytes
+        found[-1] += archives
+        left -= nbytes
+    return found
 
 
 def copy_runtime(site: Path) -> None:
@@ -106,17 +141,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", action="append", type=int, help="measured at this batch only, or these")
     parser.add_argument("--variants", type=int, default=3, help="at most so many of each kernel")
     parser.add_argument("--stubs", action="store_true", help="no NVIDIA driver here: let stubs stand for it")
+    parser.add_argument("--most", type=int, default=PART_NBYTES, metavar="NBYTES", help="of one part")
     given = parser.parse_args(arguments)
+    (given.out / "mixes").mkdir(parents=True, exist_ok=True)
+    packed: dict[str, list[Path]] = {}
     with tempfile.TemporaryDirectory() as folder:
         if given.stubs:
             compile_stubs(Path(folder))
             load_stubs(Path(folder))
         for bundle in wanted(given.mix or MIXES, given.batch or BATCHES):
-            write(bundle, given.out / bundle.name, Cache(), given.variants)
-    copy_runtime(given.out / "site")
-    nbytes = sum(path.stat().st_size for path in given.out.rglob("*") if path.is_file())
-    sys.stdout.write(f"{given.out}: {nbytes / 2**20:.1f} MiB\n")
+            packed.setdefault(bundle.mix, []).append(pack(bundle, given.out / "mixes", Cache(), given.variants))
+    write_parts(given.out, parts(list(packed.values()), given.most))
     return 0
+
+
+def write_parts(out: Path, archives: Sequence[Sequence[Path]]) -> None:
+    """OUT/1 and so on, each with its archives and the runtime; a line says what is in each."""
+    for number, files in enumerate(archives, start=1):
+        folder = out / str(number)
+        shutil.rmtree(folder, ignore_errors=True)
+        copy_runtime(folder / "site")
+        for path in files:
+            shutil.copyfile(path, folder / path.name)
+        nbytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        mixes = dict.fromkeys(path.name.partition("-b")[0] for path in files)
+        sys.stdout.write(f"{folder}: {nbytes / 2**20:.1f} MiB, {', '.join(mixes)}\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ Exits with 3 when some mix was not measured; after a crash the next run goes on 
 
 For each mix every variant is timed, the baselines and some neighbours of the best are measured, and the best is run in
 interleaved pairs against the best baseline. PyTorch runs the same models at the same precision, timed the same way.
+What a run costs the host is timed by its clock: the call that launches the best graph, and an empty graph from call to
+end.
 """
 
 from __future__ import annotations
@@ -21,15 +23,19 @@ from typing import Any
 
 import onnx
 
+from gacer_tune.bench.system import RefusedError
+from gacer_tune.devices.cuda.gpu import clocks_mhz, gpu_here
 from gacer_tune.ir.neighbours import neighbours
+from gacer_tune.ir.schedule import Schedule
 from gacer_tune.lowering.graph import read_graph
 from gacer_tune.search.seeds import baselines, seeds
 from gacer_tune.search.trial import Timing
+from tests.gpu.likeness import with_weights
 from tests.gpu.mixes import Mix, folders, open_mix
 from tests.gpu.results import table, work_through
 
 LANES = 6
-RUNS, PAIRS = 9, 30
+RUNS, PAIRS, LAUNCHES = 9, 30, 200
 
 
 def searched(mix: Mix, budget_s: float, seed: int = 0) -> dict[str, Any]:
@@ -51,10 +57,38 @@ def searched(mix: Mix, budget_s: float, seed: int = 0) -> dict[str, Any]:
             best, best_s, waiting = candidate, again, []
     pairs = bench.compare(starts[baseline], best, PAIRS)
     return {
+        **launch_overhead(mix, best),
         "baselines_s": times, "baseline": baseline, "tried": tried, "schedule": best.to_json(),
         "baseline_s": statistics.median(a for a, _ in pairs), "best_s": statistics.median(b for _, b in pairs),
         "gain": statistics.median(a / b for a, b in pairs),
     }  # fmt: skip
+
+
+def launch_overhead(mix: Mix, schedule: Schedule) -> dict[str, Any]:
+    """Median seconds on the host: of the call that launches a plan; from the launch of an empty graph to its end."""
+    session, driver = mix.bench.session, mix.bench.session.driver
+    stream = session.streams[0]
+    driver.begin_capture(stream)
+    empty = driver.instantiate(driver.end_capture(stream))
+    loaded = mix.bench.load(schedule)
+    found = {
+        "nodes": sum(map(len, loaded.plan.lanes)),
+        "launch_s": _median_s(lambda: driver.run(loaded.instance, stream), lambda: driver.synchronize(stream)),
+        "empty_s": _median_s(lambda: (driver.run(empty, stream), driver.synchronize(stream)), lambda: None),
+    }
+    driver.drop(0, empty)
+    mix.bench.discard(loaded)
+    return found
+
+
+def _median_s(timed: Callable[[], object], between: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(LAUNCHES):
+        begin = time.perf_counter()
+        timed()
+        seconds.append(time.perf_counter() - begin)
+        between()
+    return statistics.median(seconds[LAUNCHES // 10 :])
 
 
 def _seconds(result: object) -> float:
@@ -68,7 +102,7 @@ def with_torch(mix: Mix) -> dict[str, float]:
     from gacer_tune.bench.torch_peer import modes, prepare, torch_model
 
     prepare(torch, mix.precision)
-    graphs = [read_graph(onnx.load(str(path))) for path in mix.canonical]
+    graphs = [read_graph(with_weights(onnx.load(str(path)))) for path in mix.canonical]
     models = [torch_model(torch, graph, mix.feeds(number), mix.precision) for number, graph in enumerate(graphs)]
     scrap = torch.empty(128 << 20, dtype=torch.uint8, device="cuda")
     return {name: _timed(torch, run, scrap) for name, (run, _) in modes(torch, models).items()}
@@ -94,9 +128,10 @@ def measured(folder: Path, budget_s: float, dry: bool) -> dict[str, Any]:
     row = searched(mix, budget_s)
     if dry:
         return row
+    row["gpu"] = gpu_here().document() | {"clocks_mhz": clocks_mhz()}
     try:
         row["torch_s"] = with_torch(mix)
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, RefusedError) as error:
         row["torch_failed"] = str(error)[:300]
     return row
 

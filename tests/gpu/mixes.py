@@ -16,6 +16,7 @@ from gacer_tune.devices.cuda.bench import CudaBench
 from gacer_tune.executor.cuda.session import CudaSession
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.workload import Workload
+from tests.gpu import likeness
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,6 @@ class Mix:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         model = onnx.load(str(self.models[tenant]))
-        for value in (*model.graph.input, *model.graph.output):
-            batch = value.type.tensor_type.shape.dim
-            if batch and self.workload.tenants[tenant].batch > 1:
-                batch[0].dim_value = self.workload.tenants[tenant].batch
-        del model.graph.value_info[:]
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         names = [port.name for port in self.workload.tenants[tenant].outputs]
         return list(session.run(names, self.feeds(tenant)))
@@ -69,7 +65,7 @@ def open_mix(folder: Path, lanes: int, dry: bool) -> Mix:
 
         driver = Nvidia(folder / "module.so")
     session = CudaSession(driver, workload, place(workload), lanes)
-    session.read_weights(folder / "weights.safetensors")
+    session.place_weights(likeness.read_weights(folder))
     count = len(workload.tenants)
     files = (tuple(folder / f"{number}{end}.onnx" for number in range(count)) for end in ("", ".canonical"))
     return Mix(folder.name, described["precision"], workload, CudaBench(session), *files)

@@ -1,16 +1,20 @@
-"""Results on a GPU, kept so that a crash costs one of them; `python -m tests.gpu.results RESULTS` shows them."""
+"""Results on a GPU, kept so that a crash costs one of them; `python -m tests.gpu.results RESULTS...` shows them.
+
+Several folders, of the parts of a bundle, make one table.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 CRASHED = {"failed": "the process ended here"}  # stands there while a mix is worked on
 LATE = {"failed": "no time left"}
+LAUNCH_US = 15.0  # wanted: of the call that launches a plan, and from the launch of an empty graph to its end
 Row = dict[str, Any]
 
 
@@ -25,8 +29,13 @@ def work_through(path: Path, parts: Iterable[tuple[str, Callable[[], Row]]], bud
             continue
         results[name] = CRASHED
         path.write_text(json.dumps(results, indent=1))
-        results[name] = part() if time.monotonic() - began <= budget_s else LATE
-        path.write_text(json.dumps(results, indent=1))
+        try:
+            results[name] = part() if time.monotonic() - began <= budget_s else LATE
+        except BaseException as error:  # the process ends: CUDA has no use for what failed once
+            results[name] = {"failed": f"{type(error).__name__}: {error}"[:300]}
+            raise
+        finally:
+            path.write_text(json.dumps(results, indent=1))
     return results
 
 
@@ -50,11 +59,11 @@ def checks(results: dict[str, Row]) -> str:
 
 
 def table(results: dict[str, Row]) -> str:
-    """One line a mix: milliseconds, and our gain over the best of the others."""
+    """One line a mix: milliseconds, our gain over the best of the others, and what a launch costs the host."""
     names = sorted({name for row in results.values() for name in row.get("torch_s", {})})
-    lines = [
-        f"{'mix':<52}{'baseline':>10}{'ours':>10}{'gain':>7}" + "".join(f"{n:>15}" for n in names) + f"{'against':>9}"
-    ]
+    torch = "".join(f"{n:>15}" for n in names)
+    ours, host = f"{'baseline':>10}{'ours':>10}{'gain':>7}", f"{'launch us':>11}{'empty us':>10}"
+    lines = [f"{'mix':<52}{ours}{torch}{'against':>9}{host}"]
     for mix, row in results.items():
         if "best_s" not in row:
             lines.append(f"{mix:<52}{row.get('failed', 'not measured')}")
@@ -63,16 +72,27 @@ def table(results: dict[str, Row]) -> str:
         columns = "".join(f"{1000 * rivals[n]:>15.3f}" if n in rivals else f"{'-':>15}" for n in names)
         ratio = f"{min(rivals.values()) / row['best_s']:>8.2f}x" if rivals else f"{'-':>9}"
         ours = f"{1000 * row['baseline_s']:>10.3f}{1000 * row['best_s']:>10.3f}{row['gain']:>6.2f}x"
-        lines.append(f"{mix:<52}{ours}{columns}{ratio}")
-    return "\n".join(lines)
+        overhead = f"{1e6 * row['launch_s']:>11.1f}{1e6 * row['empty_s']:>10.1f}"
+        lines.append(f"{mix:<52}{ours}{columns}{ratio}{overhead}")
+        lines += [f"{'':<4}PyTorch: {row['torch_failed'].splitlines()[0]}"] if row.get("torch_failed") else []
+    return "\n".join([*lines, *_launches(results)])
 
 
-def main(folder: Path) -> int:
+def _launches(results: dict[str, Row]) -> list[str]:
+    """A line on the launch overhead over all mixes."""
+    both = [1e6 * max(row["launch_s"], row["empty_s"]) for row in results.values() if "launch_s" in row]
+    if not both:
+        return []
+    kept = "kept" if max(both) <= LAUNCH_US else "NOT kept"
+    return [f"launch overhead: {max(both):.1f} us at most, wanted are {LAUNCH_US:g}: {kept}"]
+
+
+def main(folders: Sequence[Path]) -> int:
     for name, shown in (("check", checks), ("measure", table)):
-        results = known(folder / f"{name}.json")
+        results = {mix: row for folder in folders for mix, row in known(folder / f"{name}.json").items()}
         sys.stdout.write(f"{shown(results) if results else f'{name}: nothing was written'}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main([Path(folder) for folder in sys.argv[1:]]))
