@@ -52,6 +52,7 @@ def _of_clusters(before: Workload, after: Workload, one: Schedule, other: Schedu
         "clusters": (len(one.clusters), len(other.clusters)),
         "order of tenants": (_orders(before, one), _orders(after, other)),
         "issue": (_issues(one), _issues(other)),
+        "lane priorities": (_priorities(one), _priorities(other)),
     }
     yield from changed("schedule", "", values)
 
@@ -63,6 +64,11 @@ def _orders(workload: Workload, schedule: Schedule) -> str:
 
 def _issues(schedule: Schedule) -> str:
     return _CLUSTERS.join("breadth-first" if cluster.breadth else "depth-first" for cluster in schedule.clusters)
+
+
+def _priorities(schedule: Schedule) -> str:
+    """(0, 2), 3 lanes -> `0, 2, 0`: whose slices start first on a GPU."""
+    return ", ".join(map(str, schedule.lane_priorities)) if schedule.priorities else "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,17 @@ def test_each_kind_of_decision_has_its_words(after: Schedule, expected: list[str
     assert words(decided(), after) == expected
 
 
+def test_lane_priorities_of_a_gpu_are_named() -> None:
+    on_gpu = Workload(MIX.tenants, "cuda")
+    plain, first = decided(), decided(priorities=(0, 1))
+    (change,) = decisions(artifact(plain, on_gpu), artifact(first, on_gpu))
+    assert change.text == "lane priorities 0, 1 (was none)"
+    (change,) = decisions(artifact(first, on_gpu), artifact(decided(priorities=(1,)), on_gpu))
+    assert change.text == "lane priorities 1, 0 (was 0, 1)"
+    assert decisions(artifact(first, on_gpu), artifact(decided(priorities=(0, 2)), on_gpu)) == (), "ranks are the same"
+    assert decisions(artifact(plain, on_gpu), artifact(decided(priorities=(2, 2)), on_gpu)) == (), "all lanes alike"
+
+
 def test_many_places_are_one_change_that_names_them_all() -> None:
     (change,) = decisions(artifact(decided()), artifact(decided(chunks=((3, 4, 5), (0, 0)))))
     assert [(place.name, place.before, place.after) for place in change.places] == [
