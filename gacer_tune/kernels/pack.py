@@ -22,6 +22,12 @@ def conv_weight(weight: Floats, groups: int, machine: Target) -> Floats:
     return np.ascontiguousarray(split.transpose(0, 1, 4, 5, 3, 2))
 
 
+def winograd_weight(weight: Floats, points: int, machine: Target) -> Floats:
+    """(points x o, c, 1, 1) -> (blocks, points, c, pack), zeros beyond o."""
+    packed = conv_weight(weight, points, machine)
+    return np.ascontiguousarray(packed.reshape(points, -1, *packed.shape[-2:]).swapaxes(0, 1))
+
+
 def matrix_weight(weight: Floats, machine: Target) -> Floats:
     """(k, n) -> the packed weights of the 1x1 convolution that computes x @ weight."""
     return conv_weight(np.ascontiguousarray(weight.T)[:, :, None, None], 1, machine)

@@ -10,6 +10,7 @@ from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.tensor import dense
 from gacer_tune.kernels.winograd import WAYS, Filtering, tiles, transformed, window_points
+from gacer_tune.kernels.winograd_conv import WinogradConv, pays
 from gacer_tune.kernels.winograd_input import WinogradInput
 from gacer_tune.kernels.winograd_output import WinogradOutput
 from gacer_tune.lowering.context import Epilogue, Lowering, program
@@ -43,19 +44,26 @@ def choose(spec: Conv2d, vector: int) -> Filtering | None:
 def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, spec: Conv2d, epilogue: Epilogue) -> bool:
     """Emit the convolution as transform, products, transform if that is the better way; views as `heavy.conv` has them.
 
-    Return False, with nothing emitted, if it is not. Tensor cores make products too cheap for it on a GPU.
+    All of it is one kernel where that pays. Return False, with nothing emitted, if the direct way is better. Tensor
+    cores make products too cheap for it on a GPU.
     """
     way = None if isinstance(low.machine, Gpu) else choose(spec, low.machine.vector)
     if way is None:
         return False
     source, out = views[0], views[1]
+    points, finishing = window_points(weight, way), program(epilogue, views[2:])
+    whole = WinogradConv(source.tensor, out.tensor, way, spec.pad, finishing)
+    if pays(whole, low.machine):
+        packed = low.weight(f"{name}.weight", pack.winograd_weight(points, way.points, low.machine))
+        low.emit(name, f"winograd{way.m}", [low.kernel(whole, [source, packed, *views[2:]], out)])
+        return True
     inputs, outputs = spec.group_channels
     before, after = (transformed(out.tensor, way, channels) for channels in (inputs, outputs))
     u, v = (low.fresh(f"{name}.{part}", t.shape, t.dtype) for part, t in (("points", before), ("products", after)))
     count = prod(before.shape[:3])
     product = Conv2d(dense((1, 1, count, before.shape[3])), dense((1, 1, count, after.shape[3])), groups=way.points)
-    packed = low.weight(f"{name}.weight", pack.conv_weight(window_points(weight, way), way.points, low.machine))
-    finish = WinogradOutput(after, out.tensor, way, program(epilogue, views[2:]))
+    packed = low.weight(f"{name}.weight", pack.conv_weight(points, way.points, low.machine))
+    finish = WinogradOutput(after, out.tensor, way, finishing)
     low.emit(
         name,
         f"winograd{way.m}",

@@ -1,5 +1,8 @@
 """A Winograd convolution computes the convolution: the transforms alone, and its three kernels in a row."""
 
+from dataclasses import dataclass
+from math import prod
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,13 +11,18 @@ from hypothesis import strategies as st
 from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.machine import MACHINES, Machine
+from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import dense
 from gacer_tune.kernels.window import Window
-from gacer_tune.kernels.winograd import WAYS, Filtering, apply_rows, tiles, transformed, window_points
+from gacer_tune.kernels.winograd import WAYS, Filtering, apply_rows, transformed, window_points
+from gacer_tune.kernels.winograd_conv import WinogradConv, candidates, pays
 from gacer_tune.kernels.winograd_input import WinogradInput
 from gacer_tune.kernels.winograd_output import WinogradOutput
 from gacer_tune.lowering.winograd import choose
 from tests.support.kernels import (
+    Array,
+    Operand,
+    bits,
     convolved,
     epilogue,
     error,
@@ -46,30 +54,72 @@ def test_apply_rows_is_a_product() -> None:
             assert np.allclose(apply_rows(matrix, values), np.array(matrix) @ np.stack(values))
 
 
-@few(9)
-@given(st.data(), st.sampled_from(machines()), st.sampled_from(WAYS), seeds, cut_places)
-def test_three_kernels_convolve(data: st.DataObject, machine: Machine, way: Filtering, seed: int, cut: float) -> None:
-    n, h, w = data.draw(st.integers(1, 2)), data.draw(st.integers(way.r, 11)), data.draw(st.integers(way.r, 11))
-    c, o = (machine.vector * data.draw(st.integers(1, 3)) for _ in range(2))
-    most = way.r // 2
-    pad = (data.draw(st.integers(0, most)), data.draw(st.integers(0, most)))
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A convolution by Winograd's filtering, with what it reads."""
+
+    way: Filtering
+    pad: tuple[int, int]
+    source: Array
+    weight: Array
+    made: tuple[int, ...]
+    program: Program
+    rest: list[Operand]
+    machine: Machine
+    cut: float
+
+    def by_three_kernels(self) -> Array:
+        (c, o), points = self.weight.shape[1::-1], self.way.points
+        before, after = (transformed(dense(self.made), self.way, channels) for channels in (c, o))
+        image = operand(dense(self.source.shape), self.source)
+        moved = outputs(WinogradInput(image.tensor, before, self.way, self.pad), [image], self.machine, self.cut)
+        flat, count = (1, 1, prod(before.shape[:3]), before.shape[3]), prod(before.shape[:3])
+        spec = Conv2d(dense(flat), dense((1, 1, count, after.shape[3])), groups=points)
+        packed = pack.conv_weight(window_points(self.weight, self.way), points, self.machine)
+        gates = [operand(dense(flat), moved.reshape(flat)), operand(spec.weight(self.machine), packed)]
+        product = operand(after, outputs(spec, gates, self.machine, self.cut).reshape(after.shape))
+        finish = WinogradOutput(after, dense(self.made), self.way, self.program)
+        return outputs(finish, [product, *self.rest], self.machine, self.cut)
+
+    def by_one_kernel(self) -> Array:
+        image = operand(dense(self.source.shape), self.source)
+        spec = WinogradConv(image.tensor, dense(self.made), self.way, self.pad, self.program)
+        packed = pack.winograd_weight(window_points(self.weight, self.way), self.way.points, self.machine)
+        weight = operand(spec.weight(self.machine), packed)
+        return outputs(spec, [image, weight, *self.rest], self.machine, self.cut)
+
+    def directly(self) -> Array:
+        image, made = self.source.shape[1:3], self.made[1:3]
+        window = Window((self.way.r, self.way.r), (1, 1), self.pad, (1, 1), (image[0], image[1]), (made[0], made[1]))
+        return evaluated(
+            self.program, convolved(self.source, self.weight, 1, window), [found.array for found in self.rest]
+        )
+
+
+@st.composite
+def cases(draw: st.DrawFn, packs: bool = False) -> Case:
+    """packs: whole packs of output channels, not just whole vectors."""
+    machine, way, seed = draw(st.sampled_from(machines())), draw(st.sampled_from(WAYS)), draw(seeds)
+    n, h, w = draw(st.integers(1, 2)), draw(st.integers(way.r, 11)), draw(st.integers(way.r, 11))
+    c = machine.vector * draw(st.integers(1, 3))
+    o = (machine.pack if packs else machine.vector) * draw(st.integers(1, 3))
+    pad = (draw(st.integers(0, way.r // 2)), draw(st.integers(0, way.r // 2)))
     made = (n, h + 2 * pad[0] - way.r + 1, w + 2 * pad[1] - way.r + 1, o)
-    program = data.draw(programs(made))
-    source, weight, rest = normal(seed, (n, h, w, c)), normal(seed + 1, (o, c, way.r, way.r)), epilogue(program, seed)
-    before, after = (transformed(dense(made), way, channels) for channels in (c, o))
-    count = n * tiles(dense(made), way.m)[0] * tiles(dense(made), way.m)[1]
-    moved = outputs(
-        WinogradInput(dense(source.shape), before, way, pad), [operand(dense(source.shape), source)], machine, cut
-    )
-    flat = (1, 1, count, before.shape[3])
-    spec = Conv2d(dense(flat), dense((1, 1, count, after.shape[3])), groups=way.points)
-    packed = pack.conv_weight(window_points(weight, way), way.points, machine)
-    gates = [operand(dense(flat), moved.reshape(flat)), operand(spec.weight(machine), packed)]
-    product = outputs(spec, gates, machine, cut).reshape(after.shape)
-    found = outputs(WinogradOutput(after, dense(made), way, program), [operand(after, product), *rest], machine, cut)
-    window = Window((way.r, way.r), (1, 1), pad, (1, 1), (h, w), (made[1], made[2]))
-    expected = evaluated(program, convolved(source, weight, 1, window), [gate.array for gate in rest])
-    assert error(found, expected) <= 1e-4
+    program = draw(programs(made))
+    source, weight = normal(seed, (n, h, w, c)), normal(seed + 1, (o, c, way.r, way.r))
+    return Case(way, pad, source, weight, made, program, epilogue(program, seed), machine, draw(cut_places))
+
+
+@few(9)
+@given(cases())
+def test_three_kernels_convolve(case: Case) -> None:
+    assert error(case.by_three_kernels(), case.directly()) <= 1e-4
+
+
+@few(6)
+@given(cases(packs=True))
+def test_one_kernel_has_the_bits_of_three(case: Case) -> None:
+    assert bits(case.by_one_kernel()) == bits(case.by_three_kernels())
 
 
 def test_choice_of_the_way() -> None:
@@ -88,3 +138,23 @@ def test_choice_of_the_way() -> None:
     assert choose(spec(56, 64, groups=2), vector) is None
     assert choose(spec(56, 12), vector) is None
     assert choose(spec(1, 2048), vector) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "one"), [(56, 64, True), (28, 256, True), (14, 256, False), (28, 512, False), (56, 72, False)]
+)
+def test_one_kernel_where_it_pays(size: int, channels: int, one: bool) -> None:
+    """Not for few tiles, not where weights are large, not for a part of a pack of channels."""
+    shape = dense((1, size, size, channels))
+    spec = WinogradConv(shape, shape, Filtering(4, 3), (1, 1))
+    assert pays(spec, MACHINES["avx2"]) == one
+
+
+def test_runs_fit_the_cache_and_share_evenly() -> None:
+    machine = MACHINES["avx2"]
+    for size, channels in ((224, 64), (56, 64), (28, 128), (28, 256)):
+        shape = dense((1, size, size, channels))
+        spec = WinogradConv(shape, shape, Filtering(4, 3), (1, 1))
+        for tile in candidates(spec, machine):
+            assert tile.rows * tile.high * 36 * channels * 4 <= machine.l2 // 2
+    assert {tile.rows for tile in candidates(spec, machine)} == {5}  # 49 tiles: 10 register tiles, not 9

@@ -1,20 +1,46 @@
-"""What the two transforms of a Winograd convolution share: walking over tiles, and a 2-D transform of vectors."""
+"""What the kernels of a Winograd convolution share: walking over tiles, and the two transforms of a vector of one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
+from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.emit.blocks import part
-from gacer_tune.kernels.emit.function import loop
+from gacer_tune.kernels.emit.blocks import part, splat
+from gacer_tune.kernels.emit.function import Function, loop, when
+from gacer_tune.kernels.emit.scalar import lanes
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import ceildiv
-from gacer_tune.kernels.winograd import Rows, TransformTile, apply_rows
+from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.tensor import Tensor, ceildiv
+from gacer_tune.kernels.winograd import Filtering, Rows, TransformTile, apply_rows
 
 Expr = Any
 Place = tuple[Expr, Expr, Expr, Expr]  # image, tile row, tile column, first channel
+
+
+class Reading(Protocol):
+    """A kernel that reads an image, its first operand."""
+
+    @property
+    def source(self) -> Tensor: ...
+    @property
+    def way(self) -> Filtering: ...
+    @property
+    def pad(self) -> tuple[int, int]: ...
+
+
+class Writing(Protocol):
+    """A kernel that writes an image, its last operand, after those of the program."""
+
+    @property
+    def out(self) -> Tensor: ...
+    @property
+    def way(self) -> Filtering: ...
+    @property
+    def program(self) -> Program: ...
 
 
 def over_tiles(
@@ -31,6 +57,63 @@ def over_tiles(
             body((row // rows, row % rows, column, (block * tile.vectors + v) * machine.vector))
 
     return item
+
+
+def image_tile(function: Function, spec: Reading, place: Place, width: int) -> list[Expr]:
+    """The transform of one tile of the image, `width` channels of each point; zeros beyond the edges."""
+    (m, size), (height, breadth) = (spec.way.m, spec.way.extent), spec.source.shape[1:3]
+    image, row, column, channel = place
+    top, left = row * m - spec.pad[0], column * m - spec.pad[1]
+    patch = T.alloc_buffer((size * size * width,), "float32", scope="local")
+
+    def at(y: Expr, x: Expr) -> Expr:
+        return T.ramp((y * size + x) * width, 1, width)
+
+    def read(y: Expr, x: Expr) -> None:
+        T.buffer_store(patch, function.load(0, (image, top + y, left + x, channel), width), [at(y, x)])
+
+    def whole() -> None:
+        for y in range(size):
+            for x in range(size):
+                read(y, x)
+
+    def clipped() -> None:
+        with loop(size) as y, loop(size) as x:
+            inside = tirx.all(top + y >= 0, top + y < height, left + x >= 0, left + x < breadth)
+            when(inside, lambda: read(y, x), lambda: T.buffer_store(patch, splat(0.0, width), [at(y, x)]))
+
+    when(tirx.all(top >= 0, top + size <= height, left >= 0, left + size <= breadth), whole, clipped)
+    values = [[T.bind(patch[at(y, x)]) for x in range(size)] for y in range(size)]
+    return [value for line in transform(spec.way.image, values) for value in line]
+
+
+def put_tile(function: Function, spec: Writing, place: Place, product: Callable[[int], Expr], first: int) -> None:
+    """Transform product(point), vectors, back to a tile of the image, finish and store what lies inside of it.
+
+    first: the operand that is the first one of the program.
+    """
+    (m, size), (height, breadth) = (spec.way.m, spec.way.extent), spec.out.shape[1:3]
+    image, row, column, channel = place
+    values = [[T.bind(product(y * size + x)) for x in range(size)] for y in range(size)]
+    results = [[T.bind(value) for value in line] for line in transform(spec.way.output, values)]
+
+    def put(y: int, x: int) -> None:
+        index = (image, row * m + y, column * m + x, channel)
+        value = results[y][x]
+        done = function.finish(spec.program, first, index, value, lanes(value))
+        function.store(first + len(spec.program.operands), index, done)
+
+    for y in range(m):
+        for x in range(m):
+            checks = []
+            if height % m > 0 and y >= height % m:
+                checks.append(row * m + y < height)
+            if breadth % m > 0 and x >= breadth % m:
+                checks.append(column * m + x < breadth)
+            if checks:
+                when(tirx.all(*checks), partial(put, y, x))
+            else:
+                put(y, x)
 
 
 def transform(matrix: Rows, values: list[list[Expr]]) -> list[list[Expr]]:
