@@ -47,8 +47,7 @@ def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, spec: 
     All of it is one kernel where that pays. Return False, with nothing emitted, if the direct way is better. Tensor
     cores make products too cheap for it on a GPU.
     """
-    way = None if isinstance(low.machine, Gpu) else choose(spec, low.machine.vector)
-    if way is None:
+    if isinstance(low.machine, Gpu) or (way := choose(spec, low.machine.vector)) is None:
         return False
     source, out = views[0], views[1]
     points, finishing = window_points(weight, way), program(epilogue, views[2:])
