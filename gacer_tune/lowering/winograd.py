@@ -7,7 +7,7 @@ from math import prod
 
 from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
-from gacer_tune.kernels.cuda.gpu import Gpu
+from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import dense
 from gacer_tune.kernels.winograd import WAYS, Filtering, tiles, transformed, window_points
 from gacer_tune.kernels.winograd_conv import WinogradConv, pays
@@ -47,7 +47,7 @@ def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, spec: 
     All of it is one kernel where that pays. Return False, with nothing emitted, if the direct way is better. Tensor
     cores make products too cheap for it on a GPU.
     """
-    if isinstance(low.machine, Gpu) or (way := choose(spec, low.machine.vector)) is None:
+    if not isinstance(low.machine, Machine) or (way := choose(spec, low.machine.vector)) is None:
         return False
     source, out = views[0], views[1]
     points, finishing = window_points(weight, way), program(epilogue, views[2:])
