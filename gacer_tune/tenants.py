@@ -14,6 +14,7 @@ from gacer_tune.kernels.rules import Processor, Source, Spec
 from gacer_tune.lowering.context import LoweredKernel
 from gacer_tune.lowering.graph import Array
 from gacer_tune.lowering.lower import LoweredModel
+from gacer_tune.lowering.reach import cut, reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,10 @@ def _kernel(
         _require_rule(spec, machine)
         made = [Source(spec, tile, machine) for tile in rules.candidates(spec, machine)[: limits[spec]]]
         sources.update({source.name: source for source in made})
-        variants[spec] = tuple(Variant(s.name, rules.items(spec, s.tile, machine)) for s in made)
-    return Kernel(kernel.operands, variants[spec], spec.flops, rules.nbytes(spec, machine))
+        variants[spec] = tuple(Variant(s.name, rules.items(spec, s.tile, machine), cut(s)) for s in made)
+    rows = reach(spec, machine)
+    operands = rows.operands(kernel.operands) if rows else kernel.operands
+    return Kernel(operands, variants[spec], spec.flops, rules.nbytes(spec, machine), rows.rows if rows else 0)
 
 
 def _require_rule(spec: Spec, machine: Processor) -> None:

@@ -1,8 +1,9 @@
 """Offsets for every buffer, the same for every schedule of a workload.
 
 Two values of a tenant may share memory only when the dependencies alone order them: every kernel that touches the
-one is an ancestor of every kernel that writes the other. So no schedule, however it orders, slices or overlaps
-kernels, can bring two live values together, and no schedule needs waits for the sake of memory.
+one is over before any that writes the other begins, on whatever lanes (a kernel that waits by rows begins before those
+that it reads from are over, see rows.py). So no schedule, however it orders, slices or overlaps kernels, can bring two
+live values together, and no schedule needs waits for the sake of memory.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _aligned(nbytes: int) -> int:
 
 def _place_values(tenant: Tenant, row: list[int], base: int) -> int:
     """Fill in the offsets of the tenant's values, largest first, each as low as it fits; return the bytes used."""
-    touches, ancestors, used = _touches(tenant), _ancestors(tenant), 0
+    touches, over, used = _touches(tenant), _over(tenant), 0
     placed: list[tuple[int, int, int]] = []  # (start, end, buffer)
     values = [b for b, buffer in enumerate(tenant.buffers) if buffer.kind != "weight"]
     for number in sorted(values, key=lambda b: (-tenant.buffers[b].nbytes, b)):
@@ -49,7 +50,7 @@ def _place_values(tenant: Tenant, row: list[int], base: int) -> int:
         clashes = [
             (start, end)
             for start, end, other in placed
-            if not (shared and tenant.buffers[other].kind == "value" and _ordered(number, other, touches, ancestors))
+            if not (shared and tenant.buffers[other].kind == "value" and _ordered(number, other, touches, over))
         ]
         at = 0
         for start, end in sorted(clashes):
@@ -72,28 +73,36 @@ def _touches(tenant: Tenant) -> dict[int, tuple[int, int]]:
     return found
 
 
-def _ancestors(tenant: Tenant) -> list[int]:
-    """For each kernel the bit set of all kernels that must have finished before it starts."""
-    sets: list[int] = []
-    for parents in tenant.depends:
-        ancestors = 0
-        for parent in parents:
-            ancestors |= sets[parent] | 1 << parent
-        sets.append(ancestors)
-    return sets
+def _over(tenant: Tenant) -> list[int]:
+    """For each kernel the bit set of all kernels that are over before the first of its work items begins.
+
+    A kernel that depends on another by rows begins earlier: when what was over before the other is. It ends after
+    all of the other, since it reads all that the other writes.
+    """
+    ancestors: list[int] = []
+    over: list[int] = []
+    for links in tenant.links:
+        all_before = begin = 0
+        for link in links:
+            up_to = ancestors[link.parent] | 1 << link.parent
+            all_before |= up_to
+            begin |= over[link.parent] if link.pitches else up_to
+        ancestors.append(all_before)
+        over.append(begin)
+    return over
 
 
-def _ordered(a: int, b: int, touches: dict[int, tuple[int, int]], ancestors: list[int]) -> bool:
+def _ordered(a: int, b: int, touches: dict[int, tuple[int, int]], over: list[int]) -> bool:
     """True when all that touches one comes before all that writes the other, in one of the two directions."""
     nothing = (0, 0)
     (touch_a, write_a), (touch_b, write_b) = touches.get(a, nothing), touches.get(b, nothing)
-    return _before(touch_a, write_b, ancestors) or _before(touch_b, write_a, ancestors)
+    return _before(touch_a, write_b, over) or _before(touch_b, write_a, over)
 
 
-def _before(earlier: int, later: int, ancestors: list[int]) -> bool:
+def _before(earlier: int, later: int, over: list[int]) -> bool:
     common = -1
     while later:
         low = later & -later
-        common &= ancestors[low.bit_length() - 1]
+        common &= over[low.bit_length() - 1]
         later ^= low
     return earlier & ~common == 0

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from gacer_tune.ir.rows import Cut, Link, link
+
 FORMAT = 1
 
 BufferKind = Literal["input", "output", "weight", "value"]
@@ -25,32 +27,47 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """Parameter of a kernel: `buffer` counts in the tenant's buffers, `offset` in bytes from its start."""
+    """Parameter of a kernel: `buffer` counts in the tenant's buffers, `offset` in bytes from its start.
+
+    pitch: bytes from a row to the next, where row r of the kernel touches only [start + r * pitch, start + (r + 1) *
+    pitch) of the buffer; start is the last multiple of pitch that is not above offset. 0: any row may touch all of it.
+    """
 
     buffer: int
     writes: bool = False
     offset: int = 0
+    pitch: int = 0
+
+    @property
+    def start(self) -> int:
+        return self.offset // self.pitch * self.pitch
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to compute a kernel: the compiled `function` and the number of work items of its parallel loop."""
+    """One way to compute a kernel: the compiled `function` and the number of work items of its parallel loop.
+
+    cut: None where items are no blocks of rows.
+    """
 
     function: str
     items: int
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One phase of an op. All variants write the same bits to the same operands.
 
-    flops counts a multiply-add as two; nbytes is what must move at least once (operands read + written).
+    flops counts a multiply-add as two; nbytes is what must move at least once (operands read + written). rows: the
+    axis that pitches of operands and cuts of variants refer to, 0 where there is none.
     """
 
     operands: tuple[Operand, ...]
     variants: tuple[Variant, ...]
     flops: int = 0
     nbytes: int = 0
+    rows: int = 0
 
     @property
     def reads(self) -> frozenset[int]:
@@ -119,6 +136,15 @@ class Tenant:
                 writers.setdefault(buffer, []).append(number)
         return tuple(found)
 
+    @cached_property
+    def links(self) -> tuple[tuple[Link, ...], ...]:
+        """For each kernel how it depends on each of `depends`."""
+        kernels = self.kernels
+        return tuple(
+            tuple(link(parent, kernels[parent], kernels[number]) for parent in parents)
+            for number, parents in enumerate(self.depends)
+        )
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -133,7 +159,7 @@ class Workload:
         return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, "target": self.target, "tenants": [asdict(tenant) for tenant in self.tenants]}
+        return {"format": FORMAT, "target": self.target, "tenants": [_document(tenant) for tenant in self.tenants]}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Workload:
@@ -146,6 +172,21 @@ class Workload:
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _document(tenant: Tenant) -> dict[str, Any]:
+    """The tenant without what is said about rows where nothing is: as documents were before."""
+    document = asdict(tenant)
+    for kernel in (kernel for op in document["ops"] for kernel in op["kernels"]):
+        if not kernel["rows"]:
+            del kernel["rows"]
+        for variant in kernel["variants"]:
+            if variant["cut"] is None:
+                del variant["cut"]
+        for operand in kernel["operands"]:
+            if not operand["pitch"]:
+                del operand["pitch"]
+    return document
 
 
 def _tenant(data: dict[str, Any]) -> Tenant:
@@ -167,10 +208,16 @@ def _op(data: dict[str, Any]) -> Op:
 def _kernel(data: dict[str, Any]) -> Kernel:
     return Kernel(
         tuple(Operand(**o) for o in data["operands"]),
-        tuple(Variant(**v) for v in data["variants"]),
+        tuple(_variant(v) for v in data["variants"]),
         data["flops"],
         data["nbytes"],
+        data.get("rows", 0),
     )
+
+
+def _variant(data: dict[str, Any]) -> Variant:
+    cut = data.get("cut")
+    return Variant(data["function"], data["items"], None if cut is None else Cut(**cut))
 
 
 def _port(data: dict[str, Any]) -> Port:
