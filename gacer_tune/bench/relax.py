@@ -10,7 +10,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +23,7 @@ from gacer_tune.bench.system import Array, Arrays, RefusedError, RunOne, System,
 from gacer_tune.executor.session import aligned
 from gacer_tune.executor.threads import load_runtime
 from gacer_tune.preparing import machine_here
+from gacer_tune.temporary import temporary_folder
 
 NAME = "tvm"
 BUILD_S = 600.0  # longest build of one model
@@ -32,7 +32,7 @@ _CPU, _POOLED = (1, 0), 2  # device type and number; kind of allocator
 
 def systems(task: Task, stack: ExitStack) -> list[System]:
     """Raises RefusedError for a model that it cannot import, build or run."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gacer-tune-")))
+    folder = stack.enter_context(temporary_folder())
     libraries = {tenant: _build(task, tenant, folder / f"{n}.so") for n, tenant in enumerate(task.models)}
 
     def machines() -> dict[str, RunOne]:

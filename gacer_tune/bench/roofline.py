@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -58,11 +56,12 @@ def product_flops_s(cpus: Sequence[int]) -> float:
     from gacer_tune.lowering.lower import lower_model
     from gacer_tune.preparing import link_module, machine_here
     from gacer_tune.store.cache import Cache
+    from gacer_tune.temporary import temporary_folder
     from gacer_tune.tenants import Model, assemble, functions
 
     machine = machine_here()
-    with tempfile.TemporaryDirectory(prefix="gacer-tune-") as folder:
-        path = Path(folder) / "product.onnx"
+    with temporary_folder() as folder:
+        path = folder / "product.onnx"
         path.write_bytes(_product())
         lowered = lower_model(load_model(path), machine, {})
     compiled = assemble([Model("product", "", lowered)], machine, VARIANTS)

@@ -16,6 +16,9 @@ from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor
 
+# They hand functions to the compiler and back: none of them comes out otherwise for what is changed there.
+MACHINERY = frozenset(("kernels/build.py", "kernels/worker.py"))
+
 Tile = Any
 Processor = Machine | Gpu
 
@@ -59,10 +62,15 @@ def items(spec: Spec, tile: Tile, machine: Processor) -> int:
 @cache
 def code_version(*folders: str) -> str:
     """Digest of the code in folders of the package: what it compiles is cached under it."""
-    root = Path(__file__).parent.parent
+    files = code(Path(__file__).parent.parent, folders)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def code(root: Path, folders: Sequence[str]) -> list[Path]:
+    """The files in folders below root, without MACHINERY."""
     kinds = ("*.py", "*.cuh")
-    files = [path for folder in folders for kind in kinds for path in (root / folder).glob(kind)]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+    files = (path for folder in folders for kind in kinds for path in (root / folder).glob(kind))
+    return sorted(path for path in files if path.relative_to(root).as_posix() not in MACHINERY)
 
 
 @dataclass(frozen=True, slots=True)

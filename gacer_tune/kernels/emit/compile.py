@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import tvm
 from tvm import tirx
 
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.temporary import temporary_folder
 
 
 def target_of(machine: Machine) -> Any:
@@ -46,7 +45,7 @@ def passes(target: Any) -> tvm.transform.Sequential:
 def object_code(function: tirx.PrimFunc, machine: Machine) -> bytes:
     """Return the relocatable object file that defines the function under its global symbol."""
     module = tvm.get_global_func("target.build.llvm")(lower(function, machine), target_of(machine))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.o"
+    with temporary_folder() as folder:
+        path = folder / "kernel.o"
         module.write_to_file(str(path), "o")
         return path.read_bytes()
