@@ -21,6 +21,7 @@ MACHINERY = frozenset(("kernels/build.py", "kernels/worker.py"))
 
 Tile = Any
 Processor = Machine | Gpu
+SCHEDULED = "scheduled"  # the module of tiles that belong to several rules
 
 
 class Spec(Protocol):
@@ -82,17 +83,22 @@ class Source:
     machine: Processor
 
     @property
+    def rule(self) -> str:
+        """Name of the rule that emits it: that of the spec, or SCHEDULED."""
+        return SCHEDULED if rule(self.tile) == SCHEDULED else rule(self.spec)
+
+    @property
     def name(self) -> str:
         """Symbol of the function: its rule and a digest of all that its code depends on."""
         cuda = ("kernels/cuda", "kernels/cuda/emit") if isinstance(self.machine, Gpu) else ()
         code = code_version("kernels", "kernels/emit", *cuda)
         parts = [code, rule(self.spec), asdict(self.spec), asdict(self.tile), asdict(self.machine)]  # type: ignore[call-overload]
-        return f"gt_{rule(self.spec)}_{hashlib.sha256(canonical(parts).encode()).hexdigest()[:20]}"
+        return f"gt_{self.rule}_{hashlib.sha256(canonical(parts).encode()).hexdigest()[:20]}"
 
     def emit(self, name: str) -> Any:
         """The function as TensorIR under a symbol (imports tvm)."""
         here = "gacer_tune.kernels.cuda.emit." if isinstance(self.machine, Gpu) else "gacer_tune.kernels.emit."
-        return import_module(here + rule(self.spec)).emit(self.spec, self.tile, self.machine, name)
+        return import_module(here + self.rule).emit(self.spec, self.tile, self.machine, name)
 
 
 def nbytes(spec: Spec, machine: Target) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tvm
@@ -15,6 +16,7 @@ from gacer_tune.kernels.emit.imported import imported
 from gacer_tune.kernels.emit.nests import cut
 from gacer_tune.kernels.fallback import Stage, StageTile
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.tensor import Tensor
 
 Stmt = Any
 
@@ -22,13 +24,18 @@ Stmt = Any
 def emit(spec: Stage, tile: StageTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: those the nest reads, those it writes."""
     function = cut(imported(spec.model).nests[spec.number].function, tile.axes)
-    pointers = [
-        tirx.Var(f"p{i}", PointerType(PrimType(stored(tensor.dtype)))) for i, tensor in enumerate(spec.tensors(machine))
-    ]
+    return finished(function, spec.tensors(machine), tile.rows, machine, name)
+
+
+def finished(
+    function: tirx.PrimFunc, tensors: Sequence[Tensor], rows: int, machine: Machine, name: str
+) -> tirx.PrimFunc:
+    """The kernel of a function over buffers: one over pointers, an item is `rows` turns of the parallel loop."""
+    pointers = [tirx.Var(f"p{i}", PointerType(PrimType(stored(tensor.dtype)))) for i, tensor in enumerate(tensors)]
     lo, hi, zero = tirx.Var("lo", "int32"), tirx.Var("hi", "int32"), tirx.const(0, "int32")
     buffers = [tirx.DeclBuffer(buffer, data=p) for buffer, p in zip(function.params, pointers, strict=True)]
     flat = tirx.PrimFunc([*pointers, lo, hi], tirx.SeqStmt([*buffers, function.body]))
-    body = ranged(plain(flat, machine).body, tile.rows, lo, hi)
+    body = ranged(plain(flat, machine).body, rows, lo, hi)
     done = tirx.SeqStmt([tirx.AttrStmt(zero, "kernel", zero, body), tirx.Return(zero)])
     attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True, "global_symbol": name})
     return tirx.PrimFunc([*pointers, lo, hi], done, ret_type=PrimType("int32"), attrs=attributes)
@@ -36,7 +43,17 @@ def emit(spec: Stage, tile: StageTile, machine: Machine, name: str) -> tirx.Prim
 
 def plain(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     """Blocks and buffers of several axes become loops over flat ones."""
-    attributes = {"s_tir": True, "tirx.noalias": True}
+    passes = [
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.NarrowDataType(32),
+        s_tir.transform.RewriteUnsafeSelect(),
+        tirx.transform.StmtSimplify(),
+    ]
+    return _through(nested(function, machine), passes)
+
+
+def nested(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
+    """Blocks become loops; buffers keep their axes."""
     passes = [
         tirx.transform.BindTarget(target_of(machine)),
         s_tir.transform.CanonicalizeLoop(),
@@ -47,12 +64,12 @@ def plain(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
         s_tir.transform.LowerMatchBuffer(),
         s_tir.transform.StmtSimplify(),
         s_tir.transform.LowerOpaqueBlock(),
-        tirx.transform.FlattenBuffer(),
-        tirx.transform.NarrowDataType(32),
-        s_tir.transform.RewriteUnsafeSelect(),
-        tirx.transform.StmtSimplify(),
     ]
-    return tvm.transform.Sequential(passes)(tvm.IRModule({"main": function.with_attrs(attributes)}))["main"]
+    return _through(function.with_attrs({"s_tir": True, "tirx.noalias": True}), passes)
+
+
+def _through(function: tirx.PrimFunc, passes: Sequence[Any]) -> tirx.PrimFunc:
+    return tvm.transform.Sequential(passes)(tvm.IRModule({"main": function}))["main"]
 
 
 def ranged(body: Stmt, rows: int, lo: Any, hi: Any) -> Stmt:
