@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from gacer_tune.ir.workload import Workload, canonical
 from gacer_tune.kernels.build import build
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.rules import Processor, code_version
+from gacer_tune.kernels.scheduled import is_scheduled
 from gacer_tune.lowering.graph import Array
 from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.search.simulated_gpu import profile_of
@@ -95,8 +97,11 @@ def _model_key(digest: str, tenant: TenantSettings) -> str:
     return hashlib.sha256(canonical([digest, shapes, tenant.batch]).encode()).hexdigest()
 
 
-def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
-    """Compile and time what the cache does not know. What is temporary is removed when `stack` closes."""
+def prepare(settings: Settings, stack: ExitStack, listen: Listen, stop: threading.Event | None = None) -> Prepared:
+    """Compile and time what the cache does not know. What is temporary is removed when `stack` closes.
+
+    When `stop` is set, no more kernels are searched for variants.
+    """
     cpus, machine = lanes_of(settings), machine_of(settings)
     cache = Cache() if settings.cache is None else Cache(settings.cache)
     models = read_models(settings, machine, listen, cache)
@@ -105,6 +110,12 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen) -> Prepared:
     if (model := model_of(settings, compiled.sources)) is not None:
         profile = profile_of(compiled.workload, model, settings.precision or DEFAULT_PRECISION, len(cpus))
         return Prepared(*select(compiled.workload, profile, 1), compiled, folder, cpus, cache)
+    if settings.kernels == "metaschedule":
+        from gacer_tune.metaschedule.search import Place
+        from gacer_tune.metaschedule.variants import with_scheduled
+
+        place = Place(cache, cpus, listen, stop or threading.Event())
+        compiled = with_scheduled(compiled, settings.kernel_trials, place)
     _stage_weights(folder / "weights.safetensors", models, compiled)
     known = known_times(compiled.workload, len(cpus), cache)
     if known is None:
@@ -126,8 +137,8 @@ def known_times(workload: Workload, lanes: int, cache: Cache) -> tuple[Workload,
     found = cache.get_json(_profile_key(workload, lanes))
     if found is not None:
         return Workload.from_json(found["workload"]), Profile.from_json(found["profile"])
-    if workload.target != "cpu":
-        return None
+    if workload.target != "cpu" or any(map(is_scheduled, functions(workload))):
+        return None  # where that schedule was found, other variants were compared
     here, code = host_fingerprint().key(), profile_code()
     for _, record in records(cache, MOST_READ):
         same = (record.fingerprint.key(), record.schedule.lanes, record.profiled_by) == (here, lanes, code)

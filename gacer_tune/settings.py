@@ -22,6 +22,7 @@ from gacer_tune.errors import UserError
 from gacer_tune.yaml_file import read_mapping
 
 MOST_INSTANCES = 64
+MOST_KERNEL_TRIALS = 10_000
 _MOST_NAME = 100
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|)")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
@@ -126,6 +127,8 @@ class Settings(BaseModel):
     early_stop: bool = True
     warm_start: bool = True
     cache: AnyPath | None = None
+    kernels: Literal["own", "metaschedule"] = "own"
+    kernel_trials: int = Field(default=64, ge=1, le=MOST_KERNEL_TRIALS)
 
     @field_validator("tenants")
     @classmethod
@@ -136,6 +139,12 @@ class Settings(BaseModel):
     def _slo_has_a_tenant(self) -> Settings:
         if self.objective == "slo" and all(tenant.slo_ms is None for tenant in self.tenants):
             raise UserError("objective slo: no tenant has an slo_ms, at least one must")
+        return self
+
+    @model_validator(mode="after")
+    def _metaschedule_searches_for_cpus(self) -> Settings:
+        if self.kernels == "metaschedule" and self.target != "cpu":
+            raise UserError(f"kernels metaschedule: only with target cpu, the target is {self.target}")
         return self
 
 

@@ -26,6 +26,7 @@ TVM = (
     "gacer_tune.executor.interpreter",
     "gacer_tune.executor.cuda.host",
     "gacer_tune.bench.relax_build",
+    "gacer_tune.metaschedule.proposals",
 )
 
 

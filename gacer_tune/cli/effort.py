@@ -52,6 +52,8 @@ class Effort:
     def text(self) -> str:
         """`kernels: 3 compiled, 1 from the cache in 3.50 s; timed in 10.0 s; first schedule measured after 17.5 s`."""
         parts = []
+        if "metaschedule" in self.stages_s:
+            parts.append(f"kernels searched in {seconds_text(self.stages_s['metaschedule'])}")
         if self.cached or self.compiled:
             spent = f" in {seconds_text(self.stages_s.get('compile', 0.0))}" if self.compiled else ""
             parts.append(f"kernels: {self.compiled} compiled, {self.cached} from the cache{spent}")
@@ -66,6 +68,7 @@ class Effort:
         return {
             "compiled": self.compiled,
             "cached": self.cached,
+            "metaschedule_s": self.stages_s.get("metaschedule", 0.0),
             "compile_s": self.stages_s.get("compile", 0.0),
             "profile_s": self.stages_s.get("profile", 0.0),
             "first_measured_s": self.first_s,

@@ -31,7 +31,7 @@ def read_settings(
     settings = check_settings(merged, tuple(given))
     if merged.get("batch") is not None:
         settings = _changed(settings, ({} if t.batch else {"batch": merged["batch"]} for t in settings.tenants))
-    _refuse_without_gpu(settings)
+    _refuse_useless(settings)
     for text in shapes:
         settings = _with_shape(settings, text)
     for tenant in settings.tenants:
@@ -41,7 +41,9 @@ def read_settings(
     return settings
 
 
-def _refuse_without_gpu(settings: Settings) -> None:
+def _refuse_useless(settings: Settings) -> None:
+    if settings.kernels != "metaschedule" and "kernel_trials" in settings.model_fields_set:
+        raise UserError(f"kernel_trials {settings.kernel_trials}: only with kernels metaschedule")
     for name, value in (("precision", settings.precision), ("simulate", settings.simulate)):
         if value is not None and settings.target != "cuda":
             raise UserError(f"{name} {value}: only with target cuda, the target is {settings.target}")

@@ -26,6 +26,7 @@ PLAIN_EVERY_S = 5.0
 _STOPPING = b"\nstopping: the trial in flight is finished and the best so far is written; Ctrl-C again stops at once\n"
 _STAGES = {
     "read": "reading the models",
+    "metaschedule": "searching kernels with MetaSchedule",
     "compile": "compiling kernels",
     "profile": "timing kernels",
     "accept": "comparing the best with the baseline",

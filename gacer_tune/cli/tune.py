@@ -78,6 +78,17 @@ class Options:
         Flag,
         Option("--warm-start/--no-warm-start", help="Use what earlier searches found and learned; on unless given."),
     ] = None
+    kernels: Annotated[
+        Text,
+        Option(
+            metavar="own|metaschedule",
+            help="Variants to choose from: our own (unless given), or one more for each heavy convolution and product, "
+            "the fastest that TVM's MetaSchedule finds. What it has found is kept and not searched again.",
+        ),
+    ] = None
+    kernel_trials: Annotated[
+        Count, Option(metavar="N", help="Schedules that MetaSchedule tries for each kernel; 64 unless given.")
+    ] = None
     cache: Annotated[Folder, Option(metavar="DIR", help="Folder of compiled kernels and their times.")] = None
     json: Json = False
 
@@ -101,7 +112,7 @@ def tune(options: Options) -> None:
 
     names = (
         "target", "precision", "simulate", "lanes", "trials", "strategy", "objective", "only", "seed", "batch", "out",
-        "resume", "dry_run", "early_stop", "warm_start",
+        "resume", "dry_run", "early_stop", "warm_start", "kernels", "kernel_trials",
     )  # fmt: skip
     given = {name: getattr(options, name) for name in (*names, "cache")} | {"budget_s": options.budget}
     settings = read_settings(options.models or (), options.shape or (), options.config, given)
@@ -120,7 +131,8 @@ def tune(options: Options) -> None:
         sys.stderr.write(f"interrupted: no artifact was written; --resume goes on with the trials in {settings.out}\n")
         raise typer.Exit(INTERRUPTED) from None
     _show(summary, effort, output)
-    output.result({**asdict(summary), "interrupted": stop.is_set(), "preparation": effort.document()})
+    found = _show_metaschedule(summary, output) if settings.kernels == "metaschedule" else {}
+    output.result({**asdict(summary), "interrupted": stop.is_set(), "preparation": effort.document(), **found})
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
 
@@ -165,6 +177,18 @@ def _show(summary: Summary, effort: Effort, output: Output) -> None:
     )
     for path in summary.files:
         output.say(f"  {path}")
+
+
+def _show_metaschedule(summary: Summary, output: Output) -> dict[str, Any]:
+    """Say what became of MetaSchedule's variants."""
+    from gacer_tune.artifact import read_artifact
+    from gacer_tune.metaschedule.variants import chosen
+
+    artifact = read_artifact(summary.artifact)
+    kept, used = chosen(artifact.workload, artifact.schedules["best"].variants)
+    count = sum(len(tenant.kernels) for tenant in artifact.workload.tenants)
+    output.say(f"MetaSchedule's variants were worth keeping for {kept} of {count} kernels, and are used for {used}.")
+    return {"metaschedule": {"kernels": count, "kept": kept, "used": used}}
 
 
 def gains(rows: list[Gain]) -> Table:

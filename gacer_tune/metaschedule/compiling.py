@@ -1,0 +1,105 @@
+"""The parent's end of a process that proposes and compiles: what it answers, and what became of what it did not."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gacer_tune.kernels.encoding import value_of
+from gacer_tune.kernels.scheduled import Scheduled
+from gacer_tune.search.trial import Failure
+
+REQUEST = "request.json"
+PROPOSE_S = 120.0  # until the first tile is announced
+COMPILE_S = 30.0  # for each tile
+
+
+@dataclass
+class Answers:
+    """compiled: object files by tile; failed: tiles that ended the process or took too long; refused: those that make
+    no kernel; trouble: why there were no tiles at all, empty where there were.
+    """
+
+    compiled: dict[Scheduled, Path] = field(default_factory=dict)
+    failed: dict[Scheduled, Failure] = field(default_factory=dict)
+    refused: dict[Scheduled, str] = field(default_factory=dict)
+    trouble: str = ""
+
+    @property
+    def none(self) -> bool:
+        return not (self.compiled or self.failed or self.refused)
+
+
+PROPOSING = (sys.executable, "-m", "gacer_tune.metaschedule.proposing")
+
+
+def ask(request: dict[str, Any], folder: Path, program: Sequence[str] = PROPOSING) -> Answers:
+    """Start a process with this request, wait for what it compiles into folder, and end it."""
+    command = [*program, str(folder)]
+    (folder / REQUEST).write_text(json.dumps(request))
+    errors, answers = folder / "stderr.txt", Answers()
+    with (
+        errors.open("wb") as stderr,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, bufsize=0, start_new_session=True
+        ) as process,
+    ):
+        try:
+            code = _read(process, answers, folder)
+        finally:
+            process.kill()
+    if code and answers.none:
+        lines = errors.read_text(errors="replace").strip().splitlines()
+        answers.trouble = lines[-1] if lines else f"it ended with exit code {code}"
+    return answers
+
+
+def _read(process: subprocess.Popen[bytes], answers: Answers, folder: Path) -> int:
+    """Until the process ends, whose exit code is returned, or a line takes too long."""
+    tile: Scheduled | None = None
+    limit_s = PROPOSE_S
+    while True:
+        line = _line(process, limit_s)
+        limit_s = COMPILE_S
+        if not line:
+            if tile is not None:
+                answers.failed[tile] = _why(line)
+            elif line is None:
+                answers.trouble = f"no proposal within {PROPOSE_S:g} s"
+            return 0 if line is None else process.wait()
+        said = json.loads(line)
+        if "tile" in said:
+            tile = value_of(Scheduled, said["tile"])
+        elif tile is not None and "compiled" in said:
+            answers.compiled[tile], tile = folder / f"{said['compiled']}.o", None
+        elif tile is not None:
+            answers.refused[tile], tile = str(said["refused"]), None
+
+
+def _why(line: bytes | None) -> Failure:
+    if line is None:
+        return Failure("timeout", f"not compiled within {COMPILE_S:g} s")
+    return Failure("crash", "the compiling process ended")
+
+
+def _line(process: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
+    """The next line; nothing where the process has ended, None where it takes too long."""
+    assert process.stdout is not None
+    deadline = time.monotonic() + limit_s
+    line = b""
+    while not line.endswith(b"\n"):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not select.select([process.stdout], [], [], left_s)[0]:
+            return None
+        byte = process.stdout.read(1)
+        if not byte:
+            return b""
+        line += byte
+    return line
