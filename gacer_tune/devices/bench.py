@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from functools import partial
 
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.devices.checked import SEED, CheckedBench, Spans, Variants
@@ -10,8 +12,12 @@ from gacer_tune.devices.profiling import profile
 from gacer_tune.executor.session import Loaded, Session
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import Schedule, sequential
+from gacer_tune.search.beside import Anchor, paired
+from gacer_tune.search.trial import Failure, Timing
 
 __all__ = ["SEED", "Bench"]
+
+WARM_S = 0.05  # after a longer pause the anchor runs once untimed
 
 
 class Bench(CheckedBench[Loaded]):
@@ -21,6 +27,8 @@ class Bench(CheckedBench[Loaded]):
 
     def __init__(self, session: Session, variants: Variants | None = None) -> None:
         super().__init__(session, variants)
+        self._kept: dict[Schedule, Loaded] = {}
+        self._anchored_at = 0.0
         self.hertz = self._cycles_per_second()
 
     def sequential(self, lanes: int) -> Schedule:
@@ -53,6 +61,35 @@ class Bench(CheckedBench[Loaded]):
             found[lane].append((begin, end))
         return found
 
+    def beside(self, anchor: Anchor, schedule: Schedule, pairs: int, give_up_s: float = math.inf) -> Timing | Failure:
+        """The anchor stays loaded and warm from one schedule to the next; a schedule's first run checks its outputs and
+        is its warm-up."""
+        loaded = self._kept_right(schedule)
+        base = self._kept_right(anchor[0])
+        if isinstance(loaded, Failure):
+            return loaded
+        if isinstance(base, Failure):
+            return base
+        if time.perf_counter() - self._anchored_at > WARM_S:
+            self.session.run(base)
+        run = partial(self._timed_run, loaded)
+        timing = paired(partial(self.seconds, base), run, pairs, anchor[1], give_up_s)
+        self._anchored_at = time.perf_counter()
+        return timing
+
+    def _timed_run(self, loaded: Loaded) -> tuple[float, list[float]]:
+        return self.seconds(loaded), self.tenants_s(loaded)
+
+    def _kept_right(self, schedule: Schedule) -> Loaded | Failure:
+        """Loaded and checked, unless it is among the last two that were asked for."""
+        loaded = self._kept.pop(schedule, None) or self.load_right(schedule)
+        if isinstance(loaded, Failure):
+            return loaded
+        self._kept[schedule] = loaded
+        if len(self._kept) > 2:
+            del self._kept[next(iter(self._kept))]
+        return loaded
+
     def trace(self, schedule: Schedule) -> list[tuple[int, int, int, float, float]]:
         """(tenant, kernel, lane, begin_s, end_s) of every slice of one run, in the order of the plan."""
         loaded = self.load(schedule)
@@ -65,7 +102,7 @@ class Bench(CheckedBench[Loaded]):
         return profile(self)
 
     def _cycles_per_second(self) -> float:
-        loaded = self.load(self.lone())
+        loaded = self.load(self.apart())  # on all lanes, which is soon over
         self.session.run(loaded)
         marks = []
         for pause_s in (0.0, 0.05):

@@ -17,6 +17,7 @@ from gacer_tune import inputs
 from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Port, Workload
+from gacer_tune.search.beside import Anchor, taking_turns
 from gacer_tune.search.trial import Failure, Timing
 
 SEED = 0
@@ -63,6 +64,7 @@ class CheckedBench(ABC, Generic[Loaded]):
             for port in tenant.inputs:
                 session.port(number, port)[...] = inputs.sample(tenant, SEED)[port.name]
         self.expected = self.digest(self.load(self.lone()))
+        self.right = {name: array.copy() for name, array in self._outputs().items()}  # what `expected` is of
 
     @abstractmethod
     def lone(self) -> Schedule:
@@ -112,7 +114,7 @@ class CheckedBench(ABC, Generic[Loaded]):
         return found.hexdigest()
 
     def outputs(self) -> dict[str, Array]:
-        """Outputs of the sequential plan for the sample inputs, by `tenant number/output`."""
+        """Outputs of the sequential plan for the inputs that there are now, by `tenant number/output`."""
         self.digest(self.load(self.lone()))
         return {name: array.copy() for name, array in self._outputs().items()}
 
@@ -125,15 +127,26 @@ class CheckedBench(ABC, Generic[Loaded]):
 
     def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
         """Time `repeats` runs after the one that checks the outputs, or until one takes longer than give_up_s."""
-        loaded = self.load_timed(schedule)
-        if self.digest(loaded) != self.expected:
-            return Failure("wrong-output", "outputs differ from those of the sequential plan")
+        loaded = self.load_right(schedule)
+        if isinstance(loaded, Failure):
+            return loaded
         seconds: list[float] = []
         tenants = []
         while len(seconds) < repeats and not (seconds and seconds[-1] > give_up_s):
             seconds.append(self.seconds(loaded))
             tenants.append(self.tenants_s(loaded))
         return Timing.of_runs(seconds, tenants)
+
+    def load_right(self, schedule: Schedule) -> Loaded | Failure:
+        """Load, and run once for the outputs."""
+        loaded = self.load_timed(schedule)
+        if self.digest(loaded) != self.expected:
+            return Failure("wrong-output", "outputs differ from those of the sequential plan")
+        return loaded
+
+    def beside(self, anchor: Anchor, schedule: Schedule, pairs: int, give_up_s: float = math.inf) -> Timing | Failure:
+        """Pairs of the anchor and of a schedule, whose outputs are checked; see gacer_tune.search.beside."""
+        return taking_turns(self, anchor, schedule, pairs, give_up_s)
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> tuple[tuple[float, float], ...]:
         """Alternate which of the two goes first, so that neither always follows the other."""

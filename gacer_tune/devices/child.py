@@ -19,6 +19,7 @@ from typing import Any
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.search.beside import Anchor
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.trial import Failure, Timing, result_from_json
 
@@ -45,13 +46,21 @@ class ChildDevice:
     _requests: int = -1
     _answers: int = -1
     _rest: bytes = b""
+    _opening: bool = False
+    _opened: bool = False
 
     @property
     def lanes(self) -> int:
         return len(self.cpus)
 
     def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
-        request = {"do": "measure", "schedules": [schedule.to_json()], "repeats": repeats}
+        return self._timed({"do": "measure", "schedules": [schedule.to_json()], "repeats": repeats}, give_up_s)
+
+    def beside(self, anchor: Anchor, schedule: Schedule, pairs: int, give_up_s: float = math.inf) -> Timing | Failure:
+        schedules = [schedule.to_json(), anchor[0].to_json()]
+        return self._timed({"do": "beside", "schedules": schedules, "usual_s": anchor[1], "pairs": pairs}, give_up_s)
+
+    def _timed(self, request: dict[str, Any], give_up_s: float) -> Timing | Failure:
         reply = self._ask({**request, "give_up_s": None if give_up_s == math.inf else give_up_s})
         return reply if isinstance(reply, Failure) else result_from_json(reply)
 
@@ -89,6 +98,7 @@ class ChildDevice:
     def close(self) -> None:
         """End the child."""
         child, self._child = self._child, None
+        self._opening = self._opened = False
         if child is None:
             return
         for end in (self._requests, self._answers):
@@ -103,15 +113,8 @@ class ChildDevice:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _ask(self, request: dict[str, Any], limit_s: float | None = None) -> dict[str, Any] | Failure:
-        if self._child is None:
-            opened = self._open()
-            if opened is not None:
-                return opened
-        return self._exchange(request, self.limits.answer_s if limit_s is None else limit_s)
-
-    def _open(self) -> Failure | None:
-        """Start a child; a Failure when it cannot even run the sequential plan."""
+    def start(self) -> None:
+        """Start the child, which imports what it needs and then waits to be opened. The folder may still be empty."""
         theirs_in, self._requests = os.pipe()
         self._answers, theirs_out = os.pipe()
         command = [sys.executable, "-m", "gacer_tune.devices.worker", str(theirs_in), str(theirs_out)]
@@ -122,19 +125,45 @@ class ChildDevice:
         os.close(theirs_in)
         os.close(theirs_out)
         self._rest = b""
+
+    def take(self, other: ChildDevice) -> None:
+        """Use the child that another device has started and not opened, if it lives."""
+        if other._child is None or other._child.poll() is not None:
+            return
+        self._child, self._requests, self._answers = other._child, other._requests, other._answers
+        other._child = None
+
+    def open(self) -> None:
+        """Let a child begin to load the folder; the first request waits until it is done."""
+        if self._child is None:
+            self.start()
         request = {
             "folder": str(self.folder), "cpus": list(self.cpus), "memory_limit": self.limits.memory,
             "faults": self.faults,
         }  # fmt: skip
-        reply = self._exchange(request, OPEN_S)
-        return reply if isinstance(reply, Failure) else None
+        self._opening = True
+        with contextlib.suppress(BrokenPipeError):  # the end of its answers tells that it died
+            self._send(request)
 
-    def _exchange(self, request: dict[str, Any], limit_s: float) -> dict[str, Any] | Failure:
-        deadline = time.monotonic() + limit_s
+    def _ask(self, request: dict[str, Any], limit_s: float | None = None) -> dict[str, Any] | Failure:
+        if not (self._opening or self._opened):
+            self.open()
+        if not self._opened:
+            opened = self._answer(OPEN_S)
+            if isinstance(opened, Failure):  # it cannot even run the sequential plan
+                return opened
+            self._opened = True
         try:
-            os.write(self._requests, (json.dumps(request) + "\n").encode())
+            self._send(request)
         except BrokenPipeError:
             return self._died()
+        return self._answer(self.limits.answer_s if limit_s is None else limit_s)
+
+    def _send(self, request: dict[str, Any]) -> None:
+        os.write(self._requests, (json.dumps(request) + "\n").encode())
+
+    def _answer(self, limit_s: float) -> dict[str, Any] | Failure:
+        deadline = time.monotonic() + limit_s
         while b"\n" not in self._rest:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._answers], [], [], left)[0]:

@@ -27,6 +27,7 @@ from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.verify import IllegalScheduleError
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Failure, result_json
+from gacer_tune.store.tensors import mapped
 
 
 def open_bench(request: dict[str, Any]) -> Bench | CudaBench:
@@ -37,7 +38,7 @@ def open_bench(request: dict[str, Any]) -> Bench | CudaBench:
     if workload.target == "cuda":
         return open_cuda_bench(folder, workload, len(request["cpus"]))
     session = Session(folder / "module.so", workload, place(workload), described["functions"], request["cpus"])
-    session.read_weights(folder / "weights.safetensors")
+    session.place_weights(mapped(folder / "weights.safetensors").items())
     return Bench(session)
 
 
@@ -57,15 +58,19 @@ def answer(bench: Bench | CudaBench, request: dict[str, Any], faults: dict[str, 
     if request["do"] == "profile":
         return {"profile": bench.profile().to_json()}
     if request["do"] == "outputs":
-        save_file(bench.outputs(), request["path"])
+        save_file(bench.right, request["path"])
         return {"cycles_per_second": bench.hertz}
     schedules = [Schedule.from_json(schedule) for schedule in request["schedules"]]
-    for schedule in schedules:
+    for schedule in schedules if faults else ():
         if schedule.digest in faults and (failure := inject(faults[schedule.digest])) is not None:
             return result_json(failure)
+    give_up_s = request.get("give_up_s") or math.inf
     try:
         if request["do"] == "measure":
-            return result_json(bench.measure(schedules[0], request["repeats"], request.get("give_up_s") or math.inf))
+            return result_json(bench.measure(schedules[0], request["repeats"], give_up_s))
+        if request["do"] == "beside":
+            anchor = schedules[1], request["usual_s"]
+            return result_json(bench.beside(anchor, schedules[0], request["pairs"], give_up_s))
         if request["do"] == "trace":
             return {"trace": bench.trace(schedules[0])}
         return {"pairs": bench.compare(schedules[0], schedules[1], request["pairs"])}

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.search.anchored import CALM, Anchored, Pause, checked_pairs, wait
+from gacer_tune.search.anchored import CALM, Anchored, Pause, wait
+from gacer_tune.search.beside import Anchor, checked_pairs
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.trial import Failure
@@ -31,7 +32,7 @@ class Surroundings:
     other processes have taken from ours since the last call; pause: waits for so many seconds.
     """
 
-    anchor: tuple[Schedule, float] | None = None
+    anchor: Anchor | None = None
     others: Callable[[], float] = nobody
     pause: Pause = wait
 

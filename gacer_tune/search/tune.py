@@ -28,7 +28,8 @@ from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, mer
 STRATEGIES = ("evolve", "coordinate", "random", "exhaustive")
 OFFERED = "cache"  # origin of schedules that an earlier search found
 ROUND = 8  # proposals between two looks at the history
-FEW, MANY = 3, 9  # runs of a first look, and what a contender gets on top
+FEW = 3  # runs of a first look
+MORE = (3, 6)  # what a contender gets on top, and what one that still contends then
 HOPELESS = 16  # trials that all fail before the search gives up
 
 _NEAR = 0.02  # a contender is not further than this from the best, or than its own spread
@@ -81,8 +82,8 @@ def tune(
     """Yield each trial when it is over; its number goes on from the history, whose schedules are not measured again.
 
     First the baselines, with their names as origin. Then the strategy's proposals until the budget or the number of
-    trials is used up, or the strategy knows no more. Each schedule gets FEW runs; one that may be the best gets MANY
-    more at once, and its trial holds all of them. Equal seeds and results give equal proposals.
+    trials is used up, or the strategy knows no more. Each schedule gets FEW runs; one that may be the best gets
+    MORE at once, and its trial holds all of them. Equal seeds and results give equal proposals.
 
     Raises UserError when nothing but failures came of HOPELESS trials or of the whole search, with the first cause.
     """
@@ -92,7 +93,7 @@ def tune(
     starts = baselines(workload, profile, device.lanes)
     for name, schedule in starts.items():
         if not any(trial.origin == name and trial.schedule == schedule for trial in history):
-            yield search.trial(schedule, name, FEW + MANY)
+            yield search.trial(schedule, name, FEW + sum(MORE))
     for schedule in options.offered:
         if not search.over(options) and all(trial.schedule != schedule for trial in search.history):
             yield search.trial(schedule, OFFERED, FEW)
@@ -150,8 +151,9 @@ class _Search:
     def trial(self, schedule: Schedule, origin: str, repeats: int) -> Trial:
         give_up_s = self.best_s * _HOPELESS_RATIO if repeats == FEW else math.inf
         result = checked(self.device.measure(schedule, repeats, give_up_s))
-        if isinstance(result, Timing) and repeats == FEW and self._contends(result):
-            result = _more(result, checked(self.device.measure(schedule, MANY)))
+        for more in MORE if repeats == FEW else ():
+            if isinstance(result, Timing) and self._contends(result):
+                result = _more(result, checked(self.device.measure(schedule, more)))
         if isinstance(result, Timing):
             self.best = min(self.best, self.objective.of(result))
             self.best_s = min(self.best_s, result.median_s)
@@ -160,7 +162,9 @@ class _Search:
         return done
 
     def _contends(self, timing: Timing) -> bool:
-        return self.objective.of(timing) <= self.best * (1 + max(_NEAR, min(timing.spread, _WIDEST)))
+        """Whether it may be the best; the more runs there are, the less is put down to chance."""
+        chance = max(_NEAR, min(timing.spread, _WIDEST)) * math.sqrt(FEW / len(timing.seconds))
+        return self.objective.of(timing) <= self.best * (1 + chance)
 
     def refuse_hopeless(self) -> None:
         failures = [trial for trial in self.history if isinstance(trial.result, Failure)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,6 +14,7 @@ from gacer_tune.ir.schedule import Schedule, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.acceptance import accept
 from gacer_tune.search.anchored import Anchored, quiet_s
+from gacer_tune.search.beside import Anchor, hopeless, paired, taking_turns
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.duel import Surroundings
 from gacer_tune.search.objective import Objective, ranked
@@ -58,6 +60,18 @@ class Shared:
         while len(seconds) < repeats and not (seconds and seconds[-1] > give_up_s):
             seconds.append(true.median_s * self._factor(schedule))
         return Timing.of_runs(seconds, [[t * s / true.median_s for t in true.tenants_s] for s in seconds])
+
+    def beside(self, anchor: Anchor, schedule: Schedule, pairs: int, give_up_s: float = math.inf) -> Timing:
+        """As a measuring child does it: a run for the outputs, then pairs."""
+        self._factor(schedule)
+        base, own = QUIET.measure(anchor[0], 1), QUIET.measure(schedule, 1)
+        assert isinstance(base, Timing) and isinstance(own, Timing)
+
+        def run() -> tuple[float, list[float]]:
+            factor = self._factor(schedule)
+            return own.median_s * factor, [done * factor for done in own.tenants_s]
+
+        return paired(lambda: base.median_s * self._factor(anchor[0]), run, pairs, anchor[1], give_up_s)
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
         both = [true_s(schedule) for schedule in (a, b)]
@@ -147,3 +161,56 @@ def test_waiting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for schedule in schedules:
         assert isinstance(anchored.measure(schedule, 3), Timing)
     assert 0 < sum(pauses) < 3.0 + device.runs * BASE_S
+
+
+def runs_of(*seconds: float) -> Callable[[], tuple[float, list[float]]]:
+    """A schedule with one tenant that takes these seconds, run by run."""
+    following = iter(seconds)
+    return lambda: (taken := next(following), [taken / 2])
+
+
+def test_pairs_are_put_in_step_with_the_anchor() -> None:
+    """The machine becomes twice as slow; the two take turns in going first."""
+    order: list[str] = []
+
+    def anchor() -> float:
+        order.append("anchor")
+        return 1.0 if len(order) < 3 else 2.0
+
+    following = iter((3.0, 6.0, 6.0))
+
+    def run() -> tuple[float, list[float]]:
+        order.append("run")
+        seconds = next(following)
+        return seconds, [seconds / 2]
+
+    timing = paired(anchor, run, 3, usual_s=0.5)
+    assert timing.seconds == (1.5, 1.5, 1.5)
+    assert timing.completions_s == ((0.75,), (0.75,), (0.75,))
+    assert (timing.anchors_s, timing.usual_s) == ((1.0, 2.0, 2.0), 0.5)
+    assert timing.raw_s == (3.0, 6.0, 6.0)
+    assert order == ["anchor", "run", "run", "anchor", "anchor", "run"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count"),
+    [((1.4, 1.0, 1.0), 1), ((1.25, 1.16, 1.0), 2), ((1.25, 1.0, 1.3), 3), ((1.0, 1.5, 1.5), 3)],
+)
+def test_a_hopeless_schedule_gets_no_more_pairs(seconds: tuple[float, ...], count: int) -> None:
+    """1.2 s are too much: one pair tells by a wide margin, several by their better one."""
+    timing = paired(lambda: 1.0, runs_of(*seconds), 3, usual_s=1.0, give_up_s=1.2)
+    assert len(timing.seconds) == count
+    assert hopeless(timing.seconds, 1.2) == (count < 3)
+
+
+def test_a_device_without_pairs_of_its_own_takes_turns() -> None:
+    slow, fast = sorted({lane_per_tenant(MIX, 2), sequential(MIX, 2)}, key=true_s, reverse=True)
+    anchor = fast, true_s(fast)
+    timing = taking_turns(QUIET, anchor, slow, 4)
+    assert isinstance(timing, Timing)
+    assert timing.median_s == pytest.approx(true_s(slow))
+    assert timing.anchors_s == pytest.approx([true_s(fast)] * 4)
+    given_up = taking_turns(QUIET, anchor, slow, 4, give_up_s=true_s(slow) / 2)
+    assert isinstance(given_up, Timing) and len(given_up.seconds) == 1
+    bad = SimulatedDevice(MIX, PROFILE, 2, faults={slow.digest: Failure("crash", "signal 11")})
+    assert taking_turns(bad, anchor, slow, 4) == Failure("crash", "signal 11")

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from gacer_tune.devices.bench import Bench
 from gacer_tune.executor import threads
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import random_schedule
@@ -14,7 +15,7 @@ from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.schedule import Cluster, Schedule, breadth_first, sequential
 from gacer_tune.report.track import recorded
 from gacer_tune.runtime import op_of
-from gacer_tune.search.trial import Timing
+from gacer_tune.search.trial import Failure, Timing
 from tests.support.compiled import Built, tiny
 
 LANES = min(2, len(threads.allowed_cpus()))
@@ -96,3 +97,31 @@ def test_one_module_carries_all_schedules(built: Built, monkeypatch: pytest.Monk
     rng, workload = random.Random(1), built.compiled.workload
     for schedule in {random_schedule(workload, LANES, rng) for _ in range(30)}:
         assert isinstance(built.bench.measure(schedule, 1), Timing)
+
+
+def test_the_anchor_stays_loaded_and_outputs_are_checked_once(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten candidates, each looked at twice: eleven plans are loaded and eleven runs are checked."""
+    rng, workload = random.Random(2), built.compiled.workload
+    candidates = sorted({random_schedule(workload, LANES, rng) for _ in range(10)}, key=lambda s: s.digest)
+    bench, loads = Bench(built.bench.session), []
+    check = bench.load_right
+    monkeypatch.setattr(bench, "load_right", lambda schedule: (loads.append(schedule), check(schedule))[1])
+    anchor = sequential(workload, LANES), 1.0
+    for schedule in candidates:
+        for pairs in (3, 2):
+            timing = bench.beside(anchor, schedule, pairs)
+            assert isinstance(timing, Timing) and len(timing.anchors_s) == pairs
+            assert all(0 < max(done) <= s for s, done in zip(timing.seconds, timing.completions_s, strict=True))
+            assert all(run > 0 for run in timing.raw_s)
+    assert len(loads) == len(set(loads)) == 11
+    hopeless = bench.beside(anchor, candidates[0], 3, give_up_s=1e-9)
+    assert isinstance(hopeless, Timing) and len(hopeless.seconds) == 1
+
+
+def test_wrong_outputs_are_found_beside_the_anchor(built: Built) -> None:
+    bench = Bench(built.bench.session)
+    anchor = sequential(built.compiled.workload, LANES), 1.0
+    assert isinstance(bench.beside(anchor, sequential(built.compiled.workload, 1), 1), Timing)
+    bench.expected = "0" * 64
+    other = random_schedule(built.compiled.workload, LANES, random.Random(3))
+    assert bench.beside(anchor, other, 1) == Failure("wrong-output", "outputs differ from those of the sequential plan")

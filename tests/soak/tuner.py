@@ -23,6 +23,7 @@ from gacer_tune.devices.child import ChildDevice
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.search.beside import Anchor
 from gacer_tune.search.trial import Failure, Timing
 from gacer_tune.settings import Settings, TenantSettings
 from tests.support.compiled import FOLDER
@@ -33,14 +34,14 @@ INJECTED = ("crash", "hang", "memory", "wrong-output", "killed")
 
 @dataclass
 class TroubledDevice(ChildDevice):
-    """The first run of a candidate goes wrong with `probability`, until the search is over."""
+    """A look at a candidate goes wrong with `probability`, until the search is over."""
 
     probability: float = 0.0
     rng: random.Random = field(default_factory=random.Random)
 
-    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
-        if repeats > 1 or self.rng.random() >= self.probability:
-            return super().measure(schedule, repeats, give_up_s)
+    def beside(self, anchor: Anchor, schedule: Schedule, pairs: int, give_up_s: float = math.inf) -> Timing | Failure:
+        if self.rng.random() >= self.probability:
+            return super().beside(anchor, schedule, pairs, give_up_s)
         trouble = self.rng.choice(INJECTED)
         limits = self.limits
         if trouble == "killed":
@@ -49,7 +50,7 @@ class TroubledDevice(ChildDevice):
         else:
             self.close()  # faults are told to the child when it starts
             self.faults, self.limits = {schedule.digest: trouble}, replace(limits, answer_s=HANG_S)
-        result = super().measure(schedule, repeats, give_up_s)
+        result = super().beside(anchor, schedule, pairs, give_up_s)
         if trouble != "killed":
             self.close()
         self.faults, self.limits = {}, limits
