@@ -7,10 +7,12 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from gacer_tune.cost_model.costs import Costs
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import Timeline, simulate
 from gacer_tune.ir.lower import lower
-from gacer_tune.ir.plan import Plan
+from gacer_tune.ir.memory import place
+from gacer_tune.ir.plan import Memory, Plan
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.verify import IllegalScheduleError
 from gacer_tune.ir.workload import Workload
@@ -37,10 +39,13 @@ class SimulatedDevice:
     faults: Mapping[str, Failure] = field(default_factory=dict)
     _rng: random.Random = field(init=False, repr=False, compare=False)
     _truth: Profile = field(init=False, repr=False, compare=False)
+    _memory: Memory = field(init=False, repr=False, compare=False)
+    _costs: dict[int, Costs] = field(init=False, repr=False, compare=False, default_factory=dict)  # by lanes
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_rng", random.Random(self.seed))
         object.__setattr__(self, "_truth", _contended(self.profile, self.contention, self.seed))
+        object.__setattr__(self, "_memory", place(self.workload))
 
     def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
         run = self._run(schedule)
@@ -74,14 +79,17 @@ class SimulatedDevice:
         if schedule.lanes > self.lanes:
             return Failure("illegal", f"{schedule.lanes} lanes, the device has {self.lanes}")
         try:
-            plan = lower(self.workload, schedule)
+            plan = lower(self.workload, schedule, self._memory)
         except IllegalScheduleError as error:
             return Failure("illegal", str(error))
         return self.timeline(plan)
 
     def timeline(self, plan: Plan) -> Timeline:
         """What really happens when the plan runs."""
-        return simulate(self.workload, plan, self._truth)
+        lanes = len(plan.lanes)
+        if lanes not in self._costs:
+            self._costs[lanes] = Costs(self.workload, self._truth, lanes)
+        return simulate(self.workload, plan, self._truth, self._costs[lanes])
 
     def _factor(self) -> float:
         return self._rng.lognormvariate(0.0, self.noise) if self.noise else 1.0

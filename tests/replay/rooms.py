@@ -35,7 +35,7 @@ class Room(SimulatedDevice):
     """true_s is what a schedule takes without noise."""
 
     def true_s(self, schedule: Schedule) -> float:
-        return self.timeline(lower(self.workload, schedule)).makespan_s
+        return self.timeline(lower(self.workload, schedule, self._memory)).makespan_s
 
 
 @cache

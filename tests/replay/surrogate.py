@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
+from gacer_tune.cost_model.costs import Costs
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import Timeline, simulate
 from gacer_tune.ir.lower import lower
@@ -74,6 +75,7 @@ class Surrogate:
         kept = [pair for number, pair in enumerate(trials) if every == 1 or number % every]
         self.lanes = max(schedule.lanes for schedule, _ in kept)
         self.truth = fitted(self.workload, recording.profile, kept)
+        self._costs = Costs(self.workload, self.truth, self.lanes)
         simulated = [self._simulated(schedule).makespan_s for schedule, _ in kept]
         residuals = [math.log(timing.median_s / s) for (_, timing), s in zip(kept, simulated, strict=True)]
         self._bias = statistics.median(residuals)
@@ -113,7 +115,8 @@ class Surrogate:
         return self._times[schedule]
 
     def _simulated(self, schedule: Schedule) -> Timeline:
-        return simulate(self.workload, lower(self.workload, schedule, self.memory), self.truth)
+        plan = lower(self.workload, schedule, self.memory)
+        return simulate(self.workload, plan, self.truth, self._costs if len(plan.lanes) == self.lanes else None)
 
 
 def fitted(workload: Workload, profile: Profile, trials: Sequence[tuple[Schedule, Timing]]) -> Profile:
