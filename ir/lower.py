@@ -34,7 +34,8 @@ def lower(workload: Workload, schedule: Schedule, memory: Memory | None = None) 
             builder.issue(cluster, tenant, op)
         builder.close()
     priorities = schedule.lane_priorities if schedule.priorities else ()
-    return Plan(tuple(map(tuple, builder.lanes)), memory or place(workload), priorities)
+    shares = schedule.lane_shares if schedule.shares else ()
+    return Plan(tuple(map(tuple, builder.lanes)), memory or place(workload), priorities, shares)
 
 
 def _issue(schedule: Schedule, cluster: int, workload: Workload) -> Iterator[tuple[int, int]]:

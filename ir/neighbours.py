@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any, Literal
 
+from gacer_tune.ir import streams
 from gacer_tune.ir.schedule import PRIORITIES, Cluster, Schedule
 from gacer_tune.ir.workload import Tenant, Workload
 
@@ -30,10 +31,12 @@ def neighbours(
 
     spatial moves change chunks, lanes and variants (GACER's spatial granularity), temporal ones pointers, the issue
     order and, for target cuda, priorities of lanes. Ends only where a thousand draws in a row changed nothing: the
-    workload leaves no choice.
+    workload leaves no choice. Shares of the GPU are changed where the schedule has some: whoever wants them searched
+    begins with `streams.even_shares`.
     """
-    temporal = (*_TEMPORAL, _priority) if workload.target == "cuda" else _TEMPORAL
-    moves = {"spatial": _SPATIAL, "temporal": temporal, None: _SPATIAL + temporal}[only]
+    temporal = (*_TEMPORAL, streams.priority) if workload.target == "cuda" else _TEMPORAL
+    spatial = (*_SPATIAL, streams.share) if schedule.shares else _SPATIAL
+    moves = {"spatial": spatial, "temporal": temporal, None: spatial + temporal}[only]
     start, fruitless = normal(workload, schedule), 0
     while fruitless < _FRUITLESS_DRAWS and any(tenant.ops for tenant in workload.tenants):
         moved = normal(workload, rng.choice(moves)(workload, start, rng))
@@ -97,6 +100,7 @@ def normal(workload: Workload, schedule: Schedule) -> Schedule:
     - chunks above the number of work items become that number, and 0 where they equal the tenant's lanes
     - first lanes are taken modulo the tenant's lanes
     - priorities become ranks, without those of the last lanes where they are 0
+    - shares are 0 for lanes that no tenant uses, and for the last ones left out
 
     Chunks above the number of work items, which a move may leave behind, are the only thing that it makes legal.
     """
@@ -110,16 +114,12 @@ def normal(workload: Workload, schedule: Schedule) -> Schedule:
         schedule,
         clusters=tuple(clusters),
         pointers=tuple(tuple(row[c] for c in kept[1:]) for row in bounds),
-        priorities=_ranks(schedule.lane_priorities),
+        priorities=streams.ranks(schedule.lane_priorities),
     )
+    if schedule.shares:
+        schedule = replace(schedule, shares=streams.normal_shares(schedule))
     rows = [_normal_rows(schedule, t, tenant) for t, tenant in enumerate(workload.tenants)]
     return replace(schedule, chunks=tuple(chunks for chunks, _ in rows), first=tuple(first for _, first in rows))
-
-
-def _ranks(levels: Sequence[int]) -> tuple[int, ...]:
-    known = sorted(set(levels))
-    last = max((lane for lane, level in enumerate(levels) if level > known[0]), default=-1)
-    return tuple(known.index(level) for level in levels[: last + 1])
 
 
 def _normal_cluster(cluster: Cluster, lengths: Sequence[int], lanes: int) -> Cluster:
@@ -243,14 +243,6 @@ def _order(workload: Workload, schedule: Schedule, rng: random.Random) -> Schedu
     i, j = rng.sample(range(len(order)), 2)
     order[i], order[j] = order[j], order[i]
     return _with_cluster(schedule, where, replace(cluster, order=tuple(order)))
-
-
-def _priority(workload: Workload, schedule: Schedule, rng: random.Random) -> Schedule:
-    """A lane goes before others, or behind them."""
-    del workload
-    levels = list(schedule.lane_priorities)
-    levels[rng.randrange(schedule.lanes)] = rng.randrange(PRIORITIES)
-    return replace(schedule, priorities=tuple(levels))
 
 
 _SPATIAL: tuple[Move, ...] = (_one_variant, _family_variant, _chunks, _first, _lanes, _lanes)

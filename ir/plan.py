@@ -38,11 +38,25 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """lanes[l] are the slices of lane l in the order they run; priorities, where lanes have any, as in the schedule."""
+    """lanes[l] are the slices of lane l in the order they run.
+
+    priorities and shares, where lanes have any, are those of the schedule, for every lane.
+    """
 
     lanes: tuple[tuple[Slice, ...], ...]
     memory: Memory
     priorities: tuple[int, ...] = ()
+    shares: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[int, int] | None, ...]:
+        """Parts [first, behind) of the GPU of each lane that has a share; None for those with all of it."""
+        found: list[tuple[int, int] | None] = []
+        used = 0
+        for share in self.shares or (0,) * len(self.lanes):
+            found.append((used, used + share) if share else None)
+            used += share
+        return tuple(found)
 
     def slices(self) -> Iterator[Slice]:
         for lane in self.lanes:

@@ -9,6 +9,7 @@ from typing import Any
 from gacer_tune.ir.workload import FORMAT, Workload, canonical
 
 PRIORITIES = 3  # of lanes, where the target has any: 0 is the usual one, higher ones go first
+PARTS = 8  # into which the processors of a GPU are divided where lanes have shares of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Schedule:
     first[t][op]    which of the tenant's lanes gets the first slice (slice i goes to lane (first + i) mod lanes)
     variants[t][k]  variant of kernel k
     priorities[l]   whose slices start first when several lanes could; 0 for lanes beyond its end. For target cuda only
+    shares[l]       of the PARTS of a GPU, so many may lane l use, no two lanes the same ones; 0: all of the GPU
     """
 
     lanes: int
@@ -45,6 +47,12 @@ class Schedule:
     first: tuple[tuple[int, ...], ...]
     variants: tuple[tuple[int, ...], ...]
     priorities: tuple[int, ...] = ()
+    shares: tuple[int, ...] = ()
+
+    @property
+    def lane_shares(self) -> tuple[int, ...]:
+        """Of every lane."""
+        return (*self.shares, *(0,) * (self.lanes - len(self.shares)))
 
     @property
     def lane_priorities(self) -> tuple[int, ...]:
@@ -58,8 +66,9 @@ class Schedule:
 
     def to_json(self) -> dict[str, Any]:
         document = {"format": FORMAT, **asdict(self)}
-        if not self.priorities:  # as documents were before there were any
-            del document["priorities"]
+        for later in ("priorities", "shares"):  # documents are as they were before there were any
+            if not document[later]:
+                del document[later]
         return document
 
     @staticmethod
@@ -77,6 +86,7 @@ class Schedule:
             first=_rows(data["first"]),
             variants=_rows(data["variants"]),
             priorities=tuple(map(int, data.get("priorities", ()))),
+            shares=tuple(map(int, data.get("shares", ()))),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gacer_tune.ir.schedule import PRIORITIES, Cluster, Schedule
+from gacer_tune.ir.schedule import PARTS, PRIORITIES, Cluster, Schedule
 from gacer_tune.ir.workload import Tenant, Workload
 
 
@@ -20,6 +20,7 @@ def verify(workload: Workload, schedule: Schedule) -> None:
         if rows != count:
             raise IllegalScheduleError(f"{field}: {rows} rows, the workload has {count} tenants")
     _verify_priorities(workload, schedule)
+    _verify_shares(workload, schedule)
     for number, cluster in enumerate(schedule.clusters):
         _verify_cluster(schedule, cluster, f"cluster {number}", count)
     for number, tenant in enumerate(workload.tenants):
@@ -39,6 +40,20 @@ def _verify_priorities(workload: Workload, schedule: Schedule) -> None:
     for lane, priority in enumerate(schedule.priorities):
         if not 0 <= priority < PRIORITIES:
             raise IllegalScheduleError(f"lane {lane}: priority {priority}, allowed are 0 to {PRIORITIES - 1}")
+
+
+def _verify_shares(workload: Workload, schedule: Schedule) -> None:
+    if not schedule.shares:
+        return
+    if workload.target != "cuda":
+        raise IllegalScheduleError(f"shares: for target cuda only, lanes of target {workload.target} have none")
+    if len(schedule.shares) > schedule.lanes:
+        raise IllegalScheduleError(f"shares: {len(schedule.shares)}, there are {schedule.lanes} lanes")
+    for lane, share in enumerate(schedule.shares):
+        if share < 0:
+            raise IllegalScheduleError(f"lane {lane}: share {share}, allowed are 0 to {PARTS}")
+    if sum(schedule.shares) > PARTS:
+        raise IllegalScheduleError(f"shares: {sum(schedule.shares)} parts in all, the GPU has {PARTS}")
 
 
 def _verify_cluster(schedule: Schedule, cluster: Cluster, where: str, tenants: int) -> None:

@@ -1,13 +1,14 @@
 """An NVIDIA GPU made of numbers: the search and the command line work on it where there is none.
 
 A kernel holds a share W of the SMs for as long as the slower of its arithmetic and its traffic takes (a roofline); what
-runs beside it takes SMs and bandwidth from it as soon as both together want more than there is. Between kernels of one
-stream lies a gap, a dependency across streams costs an event. None of the figures is measured yet.
+runs beside it takes SMs and bandwidth from it as soon as both together want more than there is. SMs go to lanes of the
+highest priority first, those of lower ones get what is left; a lane with a share of the GPU never wants more than that.
+Between kernels of one stream lies a gap, a dependency across streams costs an event. None of the figures is measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
@@ -15,10 +16,12 @@ from types import MappingProxyType
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import Timeline, timeline_of
 from gacer_tune.ir.plan import Plan, Slice
+from gacer_tune.ir.schedule import PARTS
 from gacer_tune.ir.workload import Kernel, Variant, Workload
 from gacer_tune.search.simulated import SimulatedDevice
 
 NOISE = 0.01
+NOTHING = 1e-9  # of the SMs: what is left of sums that do not come out even
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,22 @@ class Load:
 
     def slowed(self, shares: float, traffic: float) -> float:
         """Seconds beside others, when all together want these multiples of the SMs and of the bandwidth."""
-        return self.seconds * max(1.0, self.arithmetic * max(1.0, shares), self.traffic * max(1.0, traffic))
+        return self.seconds / self.speed(1 / max(1.0, shares), traffic)
+
+    def speed(self, given: float, traffic: float) -> float:
+        """Of 1 alone, with so much of the SMs that it wants, when all together want this multiple of the bandwidth."""
+        if given <= 0:
+            return 0.0
+        return 1 / max(1.0, self.arithmetic / given, self.traffic * max(1.0, traffic))
 
 
-def load_of(gpu: GpuModel, precision: str, kernel: Kernel, variant: Variant, blocks: int) -> Load:
-    """The load of so many blocks of a kernel in a variant: they run in waves."""
+def load_of(gpu: GpuModel, precision: str, kernel: Kernel, variant: Variant, blocks: int, part: float = 1.0) -> Load:
+    """The load of so many blocks of a kernel in a variant on a part of the SMs: they run in waves."""
     items, slots = variant.items, gpu.slots(variant.function)
-    share = min(1.0, blocks / slots)
+    most = max(1, int(slots * part))
+    share = min(part, blocks / slots)
     each_s = gpu.block_s + kernel.flops / items * slots / gpu.flops_s[precision]
-    arithmetic_s = -(-blocks // slots) * each_s
+    arithmetic_s = -(-blocks // most) * each_s
     full_s = kernel.nbytes * blocks / items / gpu.bytes_s
     seconds = max(arithmetic_s, full_s / min(1.0, share / gpu.saturating))
     return Load(seconds, share, arithmetic_s / seconds, full_s / seconds)
@@ -124,17 +134,33 @@ def simulate_gpu(workload: Workload, plan: Plan, gpu: GpuModel, precision: str) 
     return timeline_of(plan, len(workload.tenants), (run.starts, run.ends), gpu.event_s)
 
 
+def given(loads: Mapping[int, Load], priorities: Sequence[int]) -> dict[int, float]:
+    """Of the SMs that each running lane wants, the part it gets: those of the highest priority are served first."""
+    found, left = {}, 1.0
+    for level in sorted({priorities[lane] for lane in loads}, reverse=True):
+        lanes = [lane for lane in loads if priorities[lane] == level]
+        wanted = sum(loads[lane].share for lane in lanes)
+        part = min(1.0, left / wanted)
+        found.update(dict.fromkeys(lanes, part if part > NOTHING else 0.0))
+        left = max(0.0, left - wanted)
+    return found
+
+
 class _Run:
     """The streams at one moment. when[l]: the next event of stream l, the end of its slice or the start of the next."""
 
     def __init__(self, workload: Workload, plan: Plan, gpu: GpuModel, precision: str) -> None:
         self.workload, self.lanes, self.gpu, self.precision = workload, plan.lanes, gpu, precision
         count = len(plan.lanes)
+        self.priorities = plan.priorities or (0,) * count
+        self.parts = [share / PARTS or 1.0 for share in plan.shares or (0,) * count]
         self.starts: list[list[float]] = [[] for _ in range(count)]
         self.ends: list[list[float]] = [[] for _ in range(count)]
         self.when = [self._ready(lane) for lane in range(count)]
         self.running: dict[int, Load] = {}
-        self.lasts = [0.0] * count  # seconds of each running slice at the present speed
+        self.left_s = [0.0] * count  # of each running slice, were it alone from now on
+        self.speeds = [0.0] * count  # of what that falls by in a second
+        self.now = 0.0
 
     def finish_all(self) -> None:
         while (now := min(self.when, default=inf)) < inf:
@@ -147,33 +173,44 @@ class _Run:
             raise ValueError("plan: lanes wait for each other in a circle")
 
     def _start(self, lane: int, now: float) -> None:
-        load = self._load(self.lanes[lane][len(self.ends[lane])])
+        load = self._load(self.lanes[lane][len(self.ends[lane])], self.parts[lane])
         self.starts[lane].append(now)
-        self.running[lane], self.lasts[lane] = load, load.seconds
-        self.when[lane] = now + load.seconds
-        self._adapt(now)
+        self._advance(now)
+        self.running[lane], self.left_s[lane] = load, load.seconds
+        self._adapt()
 
-    def _load(self, piece: Slice) -> Load:
+    def _load(self, piece: Slice, part: float) -> Load:
         kernel = self.workload.tenants[piece.tenant].kernels[piece.kernel]
-        return load_of(self.gpu, self.precision, kernel, kernel.variants[piece.variant], piece.hi - piece.lo)
+        variant = kernel.variants[piece.variant]
+        return load_of(self.gpu, self.precision, kernel, variant, piece.hi - piece.lo, part)
 
     def _end(self, lane: int, now: float) -> None:
         self.ends[lane].append(now)
+        self._advance(now)
         del self.running[lane]
-        self._adapt(now)
+        self._adapt()
         self.when[lane] = self._ready(lane)
         for other, waiting in enumerate(self.when):
-            if waiting == inf:
+            if waiting == inf and other not in self.running:
                 self.when[other] = self._ready(other)
 
-    def _adapt(self, now: float) -> None:
-        """Stretch or shrink what is left of the running slices: the GPU is shared with others from now on."""
-        shares = sum(load.share for load in self.running.values())
-        traffic = sum(load.traffic for load in self.running.values())
+    def _advance(self, now: float) -> None:
+        """What ran until now is done."""
+        for lane in self.running:
+            self.left_s[lane] -= (now - self.now) * self.speeds[lane]
+        self.now = now
+
+    def _adapt(self) -> None:
+        """Stretch or shrink what is left of the running slices: the GPU is shared with others from now on.
+
+        A slice that gets no SM ends never, until another one has ended.
+        """
+        got = given(self.running, self.priorities)
+        traffic = sum(load.traffic for lane, load in self.running.items() if got[lane])
         for lane, load in self.running.items():
-            lasts = load.slowed(shares, traffic)
-            self.when[lane] = now + (self.when[lane] - now) * lasts / self.lasts[lane]
-            self.lasts[lane] = lasts
+            self.speeds[lane] = load.speed(got[lane], traffic)
+            left = max(0.0, self.left_s[lane])
+            self.when[lane] = self.now + left / self.speeds[lane] if self.speeds[lane] else inf
 
     def _ready(self, lane: int) -> float:
         """When the next slice of a stream that runs nothing can start; infinity while a wait is not over."""

@@ -179,8 +179,8 @@ class FakeCuda:
         assert flags == self.cudaStreamNonBlocking
         return OK, self.new_stream(max(-5, min(0, priority)))
 
-    def new_stream(self, priority: int) -> cudaStream_t:
-        made = cudaStream_t(self.driver.stream(-priority))
+    def new_stream(self, priority: int, parts: tuple[int, int] | None = None) -> cudaStream_t:
+        made = cudaStream_t(self.driver.stream(-priority, parts))
         self.queues[made.number], self.streams[made.number] = [], made
         return made
 

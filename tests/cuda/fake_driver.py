@@ -26,11 +26,12 @@ class CaptureError(AssertionError):
 
 @dataclass
 class Node:
-    """A launch or a mark, the nodes that must be done before, and the priority of the stream it was captured on."""
+    """A launch or a mark, the nodes that must be done before; priority and parts of the stream it was captured on."""
 
     what: tuple[Any, ...]
     after: frozenset[int]
     priority: int = 0
+    parts: tuple[int, int] | None = None
 
 
 @dataclass
@@ -44,9 +45,9 @@ class Graph:
         return found
 
     @property
-    def topology(self) -> list[tuple[str, frozenset[int], int]]:
+    def topology(self) -> list[tuple[str, frozenset[int], int, tuple[int, int] | None]]:
         """What an instance keeps when it is updated."""
-        return [(node.what[0], node.after, node.priority) for node in self.nodes]
+        return [(node.what[0], node.after, node.priority, node.parts) for node in self.nodes]
 
 
 @dataclass
@@ -73,6 +74,7 @@ class FakeDriver:
         self.recorded: dict[int, frozenset[int]] = {}
         self.joined: dict[int, frozenset[int]] = {}  # of a captured stream, or of an event: streams it comes behind
         self.priorities: dict[int, int] = {}  # of streams
+        self.parts: dict[int, tuple[int, int] | None] = {}
         self.timed: set[int] = set()
         self.graphs: dict[int, Graph] = {}
         self.instances: dict[int, Graph] = {}
@@ -120,10 +122,10 @@ class FakeDriver:
         self.outside("fill")
         self.place(address, nbytes)[...] = value
 
-    def stream(self, priority: int = 0) -> int:
+    def stream(self, priority: int = 0, parts: tuple[int, int] | None = None) -> int:
         self.outside("stream")
         made = self.number()
-        self.priorities[made] = priority
+        self.priorities[made], self.parts[made] = priority, parts
         return made
 
     def event(self, timed: bool = False) -> int:
@@ -136,7 +138,7 @@ class FakeDriver:
         assert self.capturing is not None
         if stream not in self.tails:
             raise CaptureError("a launch on a stream that takes no part in the capture")
-        self.capturing.nodes.append(Node(what, self.tails[stream], self.priorities[stream]))
+        self.capturing.nodes.append(Node(what, self.tails[stream], self.priorities[stream], self.parts[stream]))
         self.tails[stream] = frozenset({len(self.capturing.nodes) - 1})
 
     def launch(self, function: str, pointers: Sequence[int], span: tuple[int, int], stream: int) -> None:

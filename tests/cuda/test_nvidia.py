@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gacer_tune.devices.cuda.gpu import part_sms
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda import nvidia
 from gacer_tune.executor.cuda import session as sessions
@@ -27,6 +28,7 @@ from gacer_tune.ir.schedule import lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from tests.cuda.fake_cuda import LEGACY, FakeCuda, Handle, cudaError_t, cudaStream_t
 from tests.cuda.fake_driver import FakeDriver
+from tests.cuda.fake_green import FakeGreen
 from tests.cuda.fake_tvm import FakeTvm
 from tests.cuda.test_graph import Toy, distinct, outputs, session_of, session_on
 from tests.support.workloads import chain
@@ -160,6 +162,32 @@ def test_the_fake_refuses_what_is_destroyed(opened: Opened) -> None:
         session.run(loaded)
 
 
+def test_shares_become_green_contexts(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the driver rounds groups up, as on an A100: 13 multiprocessors become 14, and there are only 7."""
+    for sms, step, part in ((132, 8, 16), (108, 2, 12)):
+        session, cuda = opened(3)
+        low = FakeGreen(cuda, sms, step)
+        assert part_sms(low) == part
+        monkeypatch.setattr(nvidia, "import_module", {"cuda.bindings.driver": low}.__getitem__)
+        schedule = replace(lane_per_tenant(PAIR, 3), priorities=(0, 1), shares=(0, 5, 3))
+        loaded = session.load(lower(PAIR, schedule, session.memory))
+        session.poison()
+        session.run(loaded)
+        assert [session.port(t, p).tobytes() for t, m in enumerate(PAIR.tenants) for p in m.outputs] == EXPECTED
+        nodes = cuda.driver.instances[int(session.driver._handles[loaded.instance])].nodes  # type: ignore[attr-defined]
+        assert sorted(((n.what[1][0], n.parts, n.priority) for n in nodes), key=str) == [
+            ("a", None, 0), ("a", None, 0), ("b", (0, 5), 1), ("b", (5, 8), 0),
+        ]  # fmt: skip
+        again = session.load(lower(PAIR, schedule, session.memory), old=loaded)
+        assert again.instance == loaded.instance and len(low.contexts) == 2, "contexts and streams are used again"
+
+
+def test_drivers_without_green_contexts_have_no_parts() -> None:
+    cuda = FakeCuda(FakeDriver(Toy(PAIR)))
+    assert part_sms(FakeGreen(cuda, 132, 100)) == 0
+    assert part_sms(object()) == 0
+
+
 def real_argument(real: Any, kind: type) -> Any:
     if kind is int:
         return 1
@@ -193,3 +221,26 @@ def test_the_fake_takes_and_answers_what_the_bindings_do() -> None:
     assert {name: int(getattr(real.cudaError_t, name)) for name in codes} == codes
     flags = ("cudaStreamNonBlocking", "cudaEventDefault", "cudaEventDisableTiming", "cudaEventRecordExternal")
     assert [getattr(real, name) for name in flags] == [getattr(FakeCuda, name) for name in flags]
+
+
+@pytest.mark.skipif(find_spec("cuda") is None, reason="without cuda-bindings")
+def test_green_contexts_are_called_as_the_bindings_have_them() -> None:
+    """Their arguments are converted before they find that there is no driver."""
+    low = import_module("cuda.bindings.driver")
+    group = low.CUdevResource()
+    assert group.sm.smCount == 0
+    flags = int(low.CUgreenCtxCreate_flags.CU_GREEN_CTX_DEFAULT_STREAM), int(low.CUstream_flags.CU_STREAM_NON_BLOCKING)
+    assert flags == (1, 1)
+    calls: list[Callable[[], Any]] = [
+        lambda: low.cuDeviceGetDevResource(low.CUdevice(0), low.CUdevResourceType.CU_DEV_RESOURCE_TYPE_SM),
+        lambda: low.cuDevSmResourceSplitByCount(8, group, 0, 16),
+        lambda: low.cuDevResourceGenerateDesc([group, group], 2),
+        lambda: low.cuGreenCtxCreate(low.CUdevResourceDesc(5), low.CUdevice(0), flags[0]),
+        lambda: low.cuGreenCtxStreamCreate(low.CUgreenCtx(5), flags[1], -1),
+    ]
+    if import_module("cuda.bindings.runtime").cudaDriverGetVersion()[1]:
+        pytest.skip("with a driver, calls with made-up handles would harm")
+    for one in calls:
+        with pytest.raises(RuntimeError, match="libcuda"):
+            one()
+    assert int(low.CUstream(7)) == 7

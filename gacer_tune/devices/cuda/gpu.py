@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from gacer_tune.errors import UserError
+from gacer_tune.ir.schedule import PARTS
 from gacer_tune.kernels.cuda.gpu import GPUS
 from gacer_tune.store.canonical import digest
 
@@ -21,7 +22,10 @@ class CudaError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class GpuPrint:
-    """A GPU as far as times depend on it. driver: version of CUDA that it knows, 13000 for 13.0."""
+    """A GPU as far as times depend on it. driver: version of CUDA that it knows, 13000 for 13.0.
+
+    part_sms: multiprocessors of each part that lanes can have shares in; 0 where the driver has no green contexts.
+    """
 
     name: str
     arch: str
@@ -29,6 +33,7 @@ class GpuPrint:
     memory_nbytes: int
     l2_nbytes: int
     driver: int
+    part_sms: int = 0
 
     def key(self) -> str:
         """64 hex digits over what changes the time of a kernel."""
@@ -56,12 +61,12 @@ def call(answer: Sequence[Any]) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def gpu_here(cuda: Any = None, device: int = 0) -> GpuPrint:
+def gpu_here(cuda: Any = None, device: int = 0, low: Any = None) -> GpuPrint:
     """The GPU of this machine. UserError without driver, without GPU, for a driver or a GPU too old.
 
-    cuda: the bindings, or what stands for them in a test.
+    cuda, low: the bindings of runtime and driver, or what stands for them in a test.
     """
-    cuda = bindings() if cuda is None else cuda
+    cuda, low = (bindings(), import_module("cuda.bindings.driver")) if cuda is None else (cuda, low)
     driver = int(call(cuda.cudaDriverGetVersion()))
     if driver == 0:
         raise UserError("target cuda: the NVIDIA driver is not installed; --simulate h100 needs none")
@@ -79,7 +84,29 @@ def gpu_here(cuda: Any = None, device: int = 0) -> GpuPrint:
     arch = f"sm_{about.major}{about.minor}"
     if arch not in GPUS:
         raise UserError(f"target cuda: {name} is {arch}, supported are {', '.join(GPUS)}")
-    return GpuPrint(name, arch, about.multiProcessorCount, about.totalGlobalMem, about.l2CacheSize, driver)
+    parts = 0 if low is None else part_sms(low, device)
+    return GpuPrint(name, arch, about.multiProcessorCount, about.totalGlobalMem, about.l2CacheSize, driver, parts)
+
+
+def sm_groups(low: Any, device: Any) -> list[Any]:
+    """The multiprocessors in PARTS groups, as large as the driver makes so many. CudaError where it makes none.
+
+    The driver rounds the size of a group up, so the largest one that is asked for may give too few.
+    """
+    whole = call(low.cuDeviceGetDevResource(device, low.CUdevResourceType.CU_DEV_RESOURCE_TYPE_SM))
+    for size in range(whole.sm.smCount // PARTS, 0, -1):
+        found, count, _ = call(low.cuDevSmResourceSplitByCount(PARTS, whole, 0, size))
+        if count == PARTS:
+            return list(found[:count])
+    raise CudaError(f"the driver does not divide {whole.sm.smCount} multiprocessors into {PARTS} parts")
+
+
+def part_sms(low: Any, device: int = 0) -> int:
+    """Multiprocessors of one part; 0 where the driver has no green contexts."""
+    try:
+        return int(sm_groups(low, call(low.cuDeviceGet(device)))[0].sm.smCount)
+    except (CudaError, AttributeError, RuntimeError):  # the bindings raise for a call that an old driver lacks
+        return 0
 
 
 def clocks_mhz(device: int = 0) -> dict[str, int]:

@@ -33,8 +33,11 @@ class Driver(Protocol):
 
     def fill(self, address: int, value: int, nbytes: int, stream: int) -> None: ...
 
-    def stream(self, priority: int = 0) -> int:
-        """0 is the usual priority; what is captured on a stream of a higher one starts first where it can."""
+    def stream(self, priority: int = 0, parts: tuple[int, int] | None = None) -> int:
+        """0 is the usual priority; what is captured on a stream of a higher one starts first where it can.
+
+        parts: groups [first, behind) of the multiprocessors of which alone it runs; None: it runs on all.
+        """
 
     def event(self, timed: bool = False) -> int: ...
 

@@ -3,6 +3,7 @@
     memory NBYTES                               one block of the device, 256-byte aligned, for everything
     streams COUNT
     priority STREAM LEVEL                       above the usual 0: goes before streams of lower ones
+    parts STREAM FIRST BEHIND                   runs on these of the 8 parts of the multiprocessors only
     weight OFFSET CONTENT                       where a tensor of weights.safetensors lies, by its name there
     input OFFSET NBYTES TENANT NAME             and `output` in the same way
     launch STREAM FUNCTION LO HI OFFSET...      blocks [LO, HI) of a function of module.so, its pointers as offsets
@@ -31,6 +32,8 @@ def _lines(workload: Workload, plan: Plan) -> Iterator[str]:
     yield f"memory {plan.memory.nbytes + SLACK}"
     yield f"streams {steps.streams}"
     yield from (f"priority {stream} {level}" for stream, level in enumerate(plan.priorities) if level)
+    spans = ((stream, parts) for stream, parts in enumerate(plan.parts) if parts is not None)
+    yield from (f"parts {stream} {first} {behind}" for stream, (first, behind) in spans)
     places = weight_places(workload, plan.memory)
     yield from (f"weight {offset} {content}" for content, offset in places.items())
     for t, tenant in enumerate(workload.tenants):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from gacer_tune.devices.cuda.gpu import bindings, call
 from gacer_tune.errors import UserError
+from gacer_tune.executor.cuda.green import GreenContexts
 from gacer_tune.executor.cuda.libraries import load_cuda_runtime
 
 Array = NDArray[Any]
@@ -36,6 +38,7 @@ class Nvidia:
         self._functions: dict[str, Any] = {}
         self._handles: list[Any] = [None]
         self._followed = 0
+        self._green: GreenContexts | None = None
 
     def allocate(self, nbytes: int) -> int:
         free, _ = call(self.cuda.cudaMemGetInfo())
@@ -64,7 +67,10 @@ class Nvidia:
     def fill(self, address: int, value: int, nbytes: int, stream: int) -> None:
         call(self.cuda.cudaMemsetAsync(address, value, nbytes, self._handles[stream]))
 
-    def stream(self, priority: int = 0) -> int:
+    def stream(self, priority: int = 0, parts: tuple[int, int] | None = None) -> int:
+        if parts is not None:
+            self._green = self._green or GreenContexts(import_module("cuda.bindings.driver"), self._number)
+            return self._keep(self.cuda.cudaStream_t(self._green.stream(parts, priority)))
         # CUDA counts downwards from 0 and takes the highest that there is for what goes beyond.
         return self._keep(call(self.cuda.cudaStreamCreateWithPriority(self.cuda.cudaStreamNonBlocking, -priority)))
 

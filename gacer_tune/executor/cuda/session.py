@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda.driver import Driver, capture
 from gacer_tune.executor.cuda.graph import Launch, Mark, Marks, script
+from gacer_tune.executor.cuda.green import Parts
 from gacer_tune.executor.memory import SLACK, Array, Block, port_nbytes
 from gacer_tune.ir.plan import Memory, Plan, Slice
 from gacer_tune.ir.workload import Port, Workload
@@ -56,7 +57,7 @@ class CudaSession(Block):
             for t, tenant in enumerate(workload.tenants)
             for port in (*tenant.inputs, *tenant.outputs)
         }
-        self._prior: dict[tuple[int, int], int] = {}  # streams by lane and priority above 0
+        self._special: dict[tuple[int, int, Parts | None], int] = {}  # streams by lane, priority and parts of the GPU
         self._events: list[int] = []  # used by one capture after the other
         self._idle_marks: list[int] = []
         self._warm: set[str] = set()
@@ -99,12 +100,14 @@ class CudaSession(Block):
         return LoadedGraph(plan, self._instance(graph, old), stamps)
 
     def _streams_of(self, plan: Plan) -> list[int]:
-        """The streams that a plan is captured on; a lane with a priority has another one that has it."""
+        """The streams that a plan is captured on; a lane with a priority or a share has another one that has them."""
         found = list(self.streams)
-        for lane, priority in enumerate(plan.priorities):
-            if priority and (lane, priority) not in self._prior:
-                self._prior[lane, priority] = self.driver.stream(priority)
-            found[lane] = self._prior.get((lane, priority), found[lane])
+        priorities = plan.priorities or (0,) * len(plan.lanes)
+        for lane, (priority, parts) in enumerate(zip(priorities, plan.parts, strict=True)):
+            if priority or parts is not None:
+                if (lane, priority, parts) not in self._special:
+                    self._special[lane, priority, parts] = self.driver.stream(priority, parts)
+                found[lane] = self._special[lane, priority, parts]
         return found
 
     def _instance(self, graph: int, old: LoadedGraph | None) -> int:
