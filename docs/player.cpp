@@ -1,9 +1,10 @@
 // Runs an artifact for CUDA once from C++: no Python, no compiler. TVM's runtime does the launches, in one CUDA graph.
 //
-//   g++ -std=c++17 player.cpp -I$TVM_FFI/include -I$CUDA/include -L$TVM_FFI/lib -ltvm_ffi -L$CUDA/lib64 -lcudart
+//   g++ -std=c++17 player.cpp -I$TVM_FFI/include -I$CUDA/include -L$TVM_FFI/lib -ltvm_ffi -L$CUDA/lib64 -lcudart -lcuda
 //   LD_PRELOAD="libtvm_runtime.so libtvm_runtime_cuda.so" ./a.out OUT < inputs > outputs
 //
 // Inputs are read from stdin and outputs written to stdout as plain bytes, in the order of the lines of plan.txt.
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <tvm/ffi/extra/c_env_api.h>
 #include <tvm/ffi/extra/module.h>
@@ -23,6 +24,33 @@ namespace ffi = tvm::ffi;
 
 static void check(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
+}
+
+static void check(CUresult result) {
+  if (result != CUDA_SUCCESS) throw std::runtime_error("CUDA driver: error " + std::to_string(result));
+}
+
+// A stream that runs on parts [first, behind) of eight of the multiprocessors only: in a green context, which stays.
+static cudaStream_t partial(unsigned first, unsigned behind, int priority) {
+  static CUdevResource groups[8];
+  static unsigned count = 0;
+  CUdevice device;
+  check(cuDeviceGet(&device, 0));
+  if (count == 0) {  // the driver rounds the size of a group up, so the largest may give too few
+    CUdevResource whole;
+    check(cuDeviceGetDevResource(device, &whole, CU_DEV_RESOURCE_TYPE_SM));
+    for (unsigned size = whole.sm.smCount / 8; size > 0 && count < 8; --size) {
+      count = 8;
+      check(cuDevSmResourceSplitByCount(groups, &count, &whole, nullptr, 0, size));
+    }
+  }
+  CUdevResourceDesc description;
+  CUgreenCtx context;
+  CUstream stream;
+  check(cuDevResourceGenerateDesc(&description, groups + first, behind - first));
+  check(cuGreenCtxCreate(&context, description, device, CU_GREEN_CTX_DEFAULT_STREAM));
+  check(cuGreenCtxStreamCreate(&stream, context, CU_STREAM_NON_BLOCKING, priority));
+  return stream;
 }
 
 // Bytes of a tensor in weights.safetensors: 8 bytes of length, a JSON header, then the data.
@@ -50,6 +78,7 @@ int main(int, char** arguments) {
   ffi::Module module = ffi::Module::LoadFromFile(folder + "/module.so");
   char* memory = nullptr;
   std::vector<cudaStream_t> streams;
+  std::vector<int> priorities;
   std::vector<cudaEvent_t> events;
   std::vector<std::pair<char*, size_t>> outputs;
   std::vector<std::vector<std::string>> operations;
@@ -61,11 +90,17 @@ int main(int, char** arguments) {
       check(cudaMalloc(reinterpret_cast<void**>(&memory), std::stoull(words[1])));
     } else if (kind == "streams") {
       streams.resize(std::stoul(words[1]));
+      priorities.resize(streams.size());
       for (auto& stream : streams) check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     } else if (kind == "priority") {  // CUDA counts downwards from 0
-      cudaStream_t& stream = streams[std::stoul(words[1])];
-      check(cudaStreamDestroy(stream));
-      check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, -std::stoi(words[2])));
+      const size_t stream = std::stoul(words[1]);
+      priorities[stream] = -std::stoi(words[2]);
+      check(cudaStreamDestroy(streams[stream]));
+      check(cudaStreamCreateWithPriority(&streams[stream], cudaStreamNonBlocking, priorities[stream]));
+    } else if (kind == "parts") {
+      const size_t stream = std::stoul(words[1]);
+      check(cudaStreamDestroy(streams[stream]));
+      streams[stream] = partial(std::stoul(words[2]), std::stoul(words[3]), priorities[stream]);
     } else if (kind == "weight") {
       const std::string data = tensor(weights, words[2]);
       check(cudaMemcpy(memory + std::stoull(words[1]), data.data(), data.size(), cudaMemcpyHostToDevice));
