@@ -53,7 +53,7 @@ def test_a_bundle_is_checked_and_measured(bundled: Path, capsys: pytest.CaptureF
     assert found["ok"] and found["exactness"]["schedules"] == 1 + check.SCHEDULES
     assert set(found["outputs"]["errors"]) == {"0/tiny_mlp", "1/tiny_branchy"}
     times = bundled / "measure.json"
-    assert measure.main([str(bundled), "--json", str(times), "--small", "--search", "0.2", "--dry-run"]) == 0
+    assert measure.main([str(bundled), "--json", str(times), "--shares", "--dry-run"]) == 0
     (row,) = results.known(times).values()
     assert set(row["baselines_s"]) == {"sequential", "lane_per_tenant", "breadth_first"}
     assert row["best_s"] > 0 and row["gain"] > 0

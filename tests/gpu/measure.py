@@ -27,8 +27,10 @@ from gacer_tune.bench.system import RefusedError
 from gacer_tune.devices.cuda.gpu import clocks_mhz, gpu_here
 from gacer_tune.ir.neighbours import neighbours
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.streams import even_shares
 from gacer_tune.lowering.graph import read_graph
 from gacer_tune.search.seeds import baselines, seeds
+from gacer_tune.search.streams import stream_per_tenant
 from gacer_tune.search.trial import Timing
 from tests.gpu.likeness import with_weights
 from tests.gpu.mixes import Mix, folders, open_mix
@@ -38,7 +40,7 @@ LANES = 6
 RUNS, PAIRS, LAUNCHES = 9, 30, 200
 
 
-def searched(mix: Mix, budget_s: float, seed: int = 0) -> dict[str, Any]:
+def searched(mix: Mix, budget_s: float, shares: bool = False, seed: int = 0) -> dict[str, Any]:
     """Seconds of the baselines and of the best schedule found, and its gain over the best baseline in pairs."""
     bench = mix.bench
     profile = bench.profile()
@@ -49,6 +51,8 @@ def searched(mix: Mix, budget_s: float, seed: int = 0) -> dict[str, Any]:
     best, best_s = starts[baseline], times[baseline]
     began, tried, rng = time.monotonic(), 0, random.Random(seed)
     waiting = list(seeds(mix.workload, profile, lanes))
+    if shares:  # the search goes on with them where they win
+        waiting.insert(0, even_shares(stream_per_tenant(mix.workload, lanes)))
     while time.monotonic() - began < budget_s:
         waiting = waiting or list(islice(neighbours(mix.workload, best, rng), 8))
         candidate = waiting.pop(0)
@@ -123,9 +127,9 @@ def _timed(torch: Any, run: Callable[[], Any], scrap: Any) -> float:
     return statistics.median(seconds)
 
 
-def measured(folder: Path, budget_s: float, dry: bool) -> dict[str, Any]:
+def measured(folder: Path, budget_s: float, dry: bool, shares: bool) -> dict[str, Any]:
     mix = open_mix(folder, LANES, dry)
-    row = searched(mix, budget_s)
+    row = searched(mix, budget_s, shares and (dry or gpu_here().part_sms > 0))
     if dry:
         return row
     row["gpu"] = gpu_here().document() | {"clocks_mhz": clocks_mhz()}
@@ -144,11 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--search", type=float, default=8.0, help="seconds of search for each mix")
     parser.add_argument("--budget", type=float, default=330.0, help="no further mix is begun after so many seconds")
     parser.add_argument("--small", action="store_true", help="the mixes of small models")
+    parser.add_argument("--shares", action="store_true", help="also schedules whose lanes have shares of the GPU")
     parser.add_argument("--dry-run", action="store_true", help="no GPU: a driver that computes zeros, no PyTorch")
     given = parser.parse_args(arguments)
     search_s = 0.2 if given.dry_run else given.search
-    wanted = [folder for folder in folders(given.bundle, given.small) if given.only in folder.name]
-    parts = [(folder.name, partial(measured, folder, search_s, given.dry_run)) for folder in wanted]
+    found = folders(given.bundle, given.small) or (folders(given.bundle, True) if given.dry_run else [])
+    wanted = [folder for folder in found if given.only in folder.name]
+    parts = [(folder.name, partial(measured, folder, search_s, given.dry_run, given.shares)) for folder in wanted]
     results = work_through(given.json, parts, given.budget)
     sys.stdout.write(table(results) + "\n")
     return 0 if results and all("best_s" in row for row in results.values()) else 3
