@@ -68,8 +68,8 @@ class Effort:
         return {
             "compiled": self.compiled,
             "cached": self.cached,
-            "metaschedule_s": self.stages_s.get("metaschedule", 0.0),
             "compile_s": self.stages_s.get("compile", 0.0),
             "profile_s": self.stages_s.get("profile", 0.0),
             "first_measured_s": self.first_s,
+            **({"metaschedule_s": self.stages_s["metaschedule"]} if "metaschedule" in self.stages_s else {}),
         }
