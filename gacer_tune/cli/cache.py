@@ -18,7 +18,9 @@ from gacer_tune.errors import UserError
 from gacer_tune.report.units import clock_text, nbytes_text, seconds_text
 
 if TYPE_CHECKING:
+    from gacer_tune.metaschedule.records import KernelRecord
     from gacer_tune.store.exchange import Arrival
+    from gacer_tune.store.fingerprint import Fingerprint
     from gacer_tune.store.schedules import Record
 
 app = typer.Typer(
@@ -89,8 +91,11 @@ def described(record: Record) -> dict[str, Any]:
 
 
 def _device(record: Record) -> str:
-    host = f"{record.fingerprint.cpu}, {record.fingerprint.isa}, {record.fingerprint.cores} cores"
-    return _gpu(record.gpu) if record.gpu else host
+    return _gpu(record.gpu) if record.gpu else _host(record.fingerprint)
+
+
+def _host(fingerprint: Fingerprint) -> str:
+    return f"{fingerprint.cpu}, {fingerprint.isa}, {fingerprint.cores} cores"
 
 
 def _gpu(text: str) -> str:
@@ -118,7 +123,11 @@ def export(
     cache: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Write the schedules of the cache to one file: decisions, kernel times and trials, never code."""
+    """Write the schedules of the cache to one file: decisions, kernel times and trials, never code.
+
+    What MetaSchedule has found for their kernels goes with them.
+    """
+    from gacer_tune.metaschedule.records import records as searched_kernels
     from gacer_tune.store import exchange
     from gacer_tune.store.cache import Cache, default_root
     from gacer_tune.store.schedules import records
@@ -128,10 +137,22 @@ def export(
     if not kept:
         raise UserError(f"{root}: no schedules to export; `gacer-tune tune` puts them there")
     chosen = _chosen(kept, workload) if workload else kept
-    nbytes = exchange.export(chosen, file)
+    searched = [record for record in searched_kernels(Cache(root)) if not workload or _serves(record, chosen)]
+    nbytes = exchange.export(chosen, file, searched)
     output.console().print(schedules_table(chosen, time.time()))
-    output.say(f"written: {file}, {len(chosen)} schedules, {nbytes_text(nbytes)}")
-    output.result({"written": file, "nbytes": nbytes, "schedules": [described(record) for record in chosen]})
+    also = f", {len(searched)} kernels searched by MetaSchedule" if searched else ""
+    output.say(f"written: {file}, {len(chosen)} schedules{also}, {nbytes_text(nbytes)}")
+    schedules = [described(record) for record in chosen]
+    output.result({"written": file, "nbytes": nbytes, "schedules": schedules, "kernels": [r.key for r in searched]})
+
+
+def _serves(kernel: KernelRecord, chosen: list[Record]) -> bool:
+    """Whether any of the schedules may call the fastest variant of the kernel."""
+    if kernel.best is None:
+        return False
+    name = kernel.source(kernel.best).name
+    tenants = [tenant for record in chosen for tenant in record.workload.tenants]
+    return any(name == v.function for tenant in tenants for k in tenant.kernels for v in k.variants)
 
 
 def _chosen(kept: list[Record], asked: list[str]) -> list[Record]:
@@ -174,11 +195,15 @@ def take(
 
 
 def _arrivals_table(arrivals: list[Arrival]) -> Table:
+    from gacer_tune.kernels.rules import rule
+
     made = table("schedule", "models", "device", "verdict", "why", texts=5)
     for arrival in arrivals:
         record = arrival.record
         models, device = (", ".join(record.tenants), _device(record)) if record else ("-", "-")
-        key = arrival.name.removeprefix("schedules/")[:16]
+        if arrival.kernel is not None:
+            models, device = f"kernel {rule(arrival.kernel.spec)}", _host(arrival.kernel.fingerprint)
+        key = arrival.name.partition("/")[2][:16]
         made.add_row(key, printable(models), printable(device), arrival.verdict, printable(arrival.reason))
     for column in made.columns:
         column.no_wrap = False

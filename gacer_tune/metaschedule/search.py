@@ -141,8 +141,8 @@ def usable(record: KernelRecord, cache: Cache) -> Source | None:
     with temporary_folder() as folder:
         answer = ask({"source": _encoded(record), "tiles": [asdict(tile)]}, folder)
         if tile not in answer.compiled:
-            why = answer.trouble or next((*answer.refused.values(), *map(str, answer.failed.values())), "")
-            _log.warning("%s: record of MetaSchedule ignored: %s", source.name, why)
+            reasons = (answer.trouble, *answer.refused.values(), *(f.message for f in answer.failed.values()))
+            _log.warning("%s: record of MetaSchedule ignored: %s", source.name, next(filter(None, reasons), "no code"))
             return None
         _keep(source, answer.compiled[tile], cache)
     return source

@@ -1,7 +1,8 @@
 """Schedules on their way between machines: one zip file of records, no code.
 
-`manifest.json` lists each `schedules/KEY.json` with size and sha256. Nothing is ever unpacked to a path that the file
-names; a file that is not exactly what its manifest says is refused as a whole, before anything of it enters the cache.
+`manifest.json` lists each `schedules/KEY.json`, and each `kernels/KEY.jsonl` of what MetaSchedule has found, with size
+and sha256. Nothing is ever unpacked to a path that the file names; a file that is not exactly what its manifest says is
+refused as a whole, before anything of it enters the cache.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from gacer_tune.errors import UserError
+from gacer_tune.metaschedule import records as kernels
+from gacer_tune.metaschedule.records import KernelRecord
 from gacer_tune.report.units import nbytes_text, seconds_text
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.canonical import readable_json
@@ -32,7 +35,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MOST_FILES = 10_000
 MOST_TOTAL_NBYTES = 512 << 20
-_NAME = re.compile(r"schedules/[0-9a-f]{64}\.json")
+_NAME = re.compile(r"schedules/[0-9a-f]{64}\.json|kernels/[0-9a-f]{64}\.jsonl")
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
 _SKEW_S = 86400.0  # clocks differ, but not by more
@@ -43,20 +46,22 @@ Verdict = Literal["taken", "refused", "invalid"]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What became of one record, and why; `record` is None where it is none."""
+    """What became of one record, and why; `record` is None where it is none, or is that of a `kernel`."""
 
     name: str
     verdict: Verdict
     reason: str
     record: Record | None = None
+    kernel: KernelRecord | None = None
 
 
-def export(records: Sequence[Record], path: Path) -> int:
+def export(records: Sequence[Record], path: Path, searched: Sequence[KernelRecord] = ()) -> int:
     """Write the records to one file, which is there whole or not at all; return its size in bytes.
 
     Equal records make equal files. Raises UserError where it cannot be written.
     """
     contents = {f"schedules/{record.key}.json": record.to_bytes() for record in records}
+    contents |= {f"kernels/{record.key}.jsonl": record.to_bytes() for record in searched}
     files = {name: {"nbytes": len(data), "sha256": _sha256(data)} for name, data in contents.items()}
     manifest = readable_json({"kind": KIND, "format": FORMAT, "files": files}).encode("ascii")
     staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -93,6 +98,8 @@ def read(path: Path) -> dict[str, bytes]:
 def take(cache: Cache, path: Path, now_s: float | None = None) -> list[Arrival]:
     """Import a file: every record that is valid and neither older nor slower than what the cache has for its key.
 
+    Of a kernel the record with more trials is kept.
+
     All of the file is checked before the first record enters. Raises UserError where the file cannot be used at all,
     or the cache cannot be written.
     """
@@ -101,10 +108,14 @@ def take(cache: Cache, path: Path, now_s: float | None = None) -> list[Arrival]:
     for arrival in arrivals:
         if arrival.verdict == "taken" and arrival.record is not None:
             put(cache, arrival.record)
+        if arrival.verdict == "taken" and arrival.kernel is not None:
+            kernels.put(cache, arrival.kernel)
     return arrivals
 
 
 def _judge(cache: Cache, name: str, data: bytes, now_s: float) -> Arrival:
+    if name.startswith("kernels/"):
+        return _judge_kernel(cache, name, data)
     try:
         record = parse(data)
     except ValueError as error:
@@ -115,6 +126,19 @@ def _judge(cache: Cache, name: str, data: bytes, now_s: float) -> Arrival:
         return Arrival(name, "invalid", "made in the future", record)
     here = find(cache, record.key)
     return Arrival(name, "taken", "", record) if here is None else _against(name, record, here)
+
+
+def _judge_kernel(cache: Cache, name: str, data: bytes) -> Arrival:
+    try:
+        found = kernels.parse(data)
+    except ValueError as error:
+        return Arrival(name, "invalid", str(error).partition("\n")[0])
+    if name != f"kernels/{found.key}.jsonl":
+        return Arrival(name, "invalid", "its name is not the key of what it holds", kernel=found)
+    here = kernels.find(cache, replace(found, attempts=(), asked=0))
+    if (len(here.attempts), here.asked) >= (len(found.attempts), found.asked):
+        return Arrival(name, "refused", f"the cache has {len(here.attempts)} trials of it", kernel=found)
+    return Arrival(name, "taken", f"{len(found.attempts)} trials, {len(here.attempts)} before", kernel=found)
 
 
 def _against(name: str, record: Record, here: Record) -> Arrival:
@@ -152,7 +176,7 @@ def _refuse_large(path: Path, infos: dict[str, zipfile.ZipInfo]) -> None:
         raise UserError(f"{path}: {nbytes_text(total)} when unpacked, at most {nbytes_text(MOST_TOTAL_NBYTES)}")
     for name, info in infos.items():
         if name != MANIFEST and _NAME.fullmatch(name) is None:
-            raise UserError(f"{path}: holds {name!r}, only schedules/KEY.json is allowed")
+            raise UserError(f"{path}: holds {name!r}, only schedules/KEY.json and kernels/KEY.jsonl are allowed")
         if info.compress_type not in _PLAIN or info.flag_bits & _ENCRYPTED:
             raise UserError(f"{path}: {name} is encrypted or packed in an unknown way")
 

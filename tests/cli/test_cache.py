@@ -175,5 +175,6 @@ def test_a_file_that_is_none_is_the_users_error(cli: Cli, filled: Cache, tmp_pat
     before = [path.name for path in tmp_path.iterdir()]
     said = cli("cache", "import", file, "--cache", filled.root)
     assert said.code == 2
-    assert said.err == f"error: {file}: holds '../../evil.so', only schedules/KEY.json is allowed\n"
+    allowed = "only schedules/KEY.json and kernels/KEY.jsonl are allowed"
+    assert said.err == f"error: {file}: holds '../../evil.so', {allowed}\n"
     assert [path.name for path in tmp_path.iterdir()] == before

@@ -131,7 +131,7 @@ NAMES = [
 def test_other_names_are_refused(cache: Cache, tmp_path: Path, name: str) -> None:
     good = made()
     file = packed(tmp_path / "bad.zip", {named(good): good.to_bytes(), name: b"x"})
-    with pytest.raises(UserError, match=r"only schedules/KEY.json is allowed"):
+    with pytest.raises(UserError, match=r"only schedules/KEY.json and kernels/KEY.jsonl are allowed"):
         take(cache, file)
     assert held(cache) == set(), "nothing of a file that is refused enters"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.zip"]
