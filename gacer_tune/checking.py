@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,12 @@ import numpy as np
 
 from gacer_tune import inputs
 from gacer_tune.bench.originals import static_model
+from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Tenant, Workload
+from gacer_tune.store.cache import Cache
+from gacer_tune.store.canonical import digest
+from gacer_tune.store.fingerprint import host_fingerprint, versions
+from gacer_tune.store.tensors import find_arrays, put_arrays
 from gacer_tune.targets import DEFAULT_PRECISION
 
 if TYPE_CHECKING:
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
 # Of the largest absolute value of the output; by precision on a GPU.
 TOLERANCE = 1e-3
 TOLERANCES = {"fp32": TOLERANCE, "tf32": 1e-2, "fp16": 3e-2}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +54,66 @@ def relative_error(ours: Any, expected: Any) -> float:
     return float(np.max(np.abs(ours - expected), initial=0.0)) / scale
 
 
-def against_onnxruntime(
-    settings: Settings, workload: Workload, ours: Mapping[str, Any], seed: int
-) -> list[Difference] | None:
-    """ours: outputs by `tenant number/output` for the sample inputs of `seed`. None without ONNX Runtime."""
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Outputs of a tenant by name as ONNX Runtime has computed them, now where `fresh`; key: their place in a cache."""
+
+    key: str
+    outputs: Mapping[str, Any]
+    fresh: bool
+
+
+def expected_outputs(settings: Settings, workload: Workload, seed: int, cache: Cache) -> tuple[Expected, ...] | None:
+    """ONNX Runtime's outputs of each tenant for the sample inputs of `seed`, computed once for each model and machine.
+
+    None without ONNX Runtime.
+    """
     if find_spec("onnxruntime") is None:
         return None
-    found, allowed = [], TOLERANCE
+    found = []
+    for tenant, asked in zip(workload.tenants, settings.tenants, strict=True):
+        values = inputs.sample(tenant, seed)
+        key = _expected_key(tenant, values)
+        known = find_arrays(cache, key)
+        outputs = run_onnxruntime(_original(asked, tenant), tenant, values) if known is None else known
+        found.append(Expected(key, outputs, known is None))
+    return tuple(found)
+
+
+def _expected_key(tenant: Tenant, values: Mapping[str, Any]) -> str:
+    """All that ONNX Runtime's results depend on."""
+    given = [[name, str(a.dtype), list(a.shape), hashlib.sha256(a.tobytes()).hexdigest()] for name, a in values.items()]
+    ports = [port.name for port in tenant.outputs]
+    return digest(["expected outputs", tenant.model, given, ports, versions("onnxruntime"), host_fingerprint().key()])
+
+
+def require_agreement(
+    settings: Settings, workload: Workload, ours: Mapping[str, Any], expected: Sequence[Expected], cache: Cache
+) -> None:
+    """ours: outputs by `tenant number/output` for the same inputs. A difference is our bug: RuntimeError.
+
+    What agrees is kept in the cache; so nothing is that came of a file which was exchanged meanwhile.
+    """
+    allowed = TOLERANCE
     if settings.target == "cuda":
         allowed = TOLERANCES[settings.precision or DEFAULT_PRECISION]
-    for number, (tenant, asked) in enumerate(zip(workload.tenants, settings.tenants, strict=True)):
-        expected = run_onnxruntime(_original(asked, tenant), tenant, inputs.sample(tenant, seed))
-        for name, array in expected.items():
+    for number, (tenant, right) in enumerate(zip(workload.tenants, expected, strict=True)):
+        for name, array in right.outputs.items():
             error = relative_error(ours[f"{number}/{name}"], array)
-            found.append(Difference(tenant.name, name, error, allowed))
-    return found
+            if not Difference(tenant.name, name, error, allowed).tolerable:
+                raise RuntimeError(
+                    f"{tenant.name}: output {name} differs from ONNX Runtime by {error:.2g} "
+                    f"of its largest value, allowed is {allowed:g}"
+                )
+        if right.fresh:
+            _keep(cache, right)
+
+
+def _keep(cache: Cache, expected: Expected) -> None:
+    try:
+        put_arrays(cache, expected.key, expected.outputs, ".outputs")
+    except UserError as error:
+        _log.warning("what ONNX Runtime computes was not kept for later runs: %s", error)
 
 
 def run_onnxruntime(model: str | bytes, tenant: Tenant, values: Mapping[str, Any]) -> dict[str, Any]:

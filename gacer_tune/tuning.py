@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gacer_tune import checking
 from gacer_tune.completions import measure_front, measure_rows, typical_trace
-from gacer_tune.devices.bench import SEED
-from gacer_tune.emitting import Emission, alone, emit
+from gacer_tune.devices.checked import SEED
+from gacer_tune.devices.child import ChildDevice
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
-from gacer_tune.learning.starting import Learned, keep_learned, learned_before
+from gacer_tune.kernels import build
 from gacer_tune.preparing import Prepared, limits_for, prepare, read_models
-from gacer_tune.remembering import offered, remember
 from gacer_tune.report.verdict import Choice, Figures, Gain
-from gacer_tune.search.acceptance import Outcome, accept, finalists
 from gacer_tune.search.anchored import anchor_of, quiet_s
 from gacer_tune.search.busy import Others
 from gacer_tune.search.duel import Surroundings
@@ -28,25 +28,26 @@ from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES, baselines, objective_of
 from gacer_tune.search.stopping import stalled
 from gacer_tune.search.trial import Failure, Timing, Trial
-from gacer_tune.search.tune import TuneOptions
-from gacer_tune.search.tune import tune as search
+from gacer_tune.store.cache import Cache
 from gacer_tune.store.journal import Journal
 from gacer_tune.store.publish import require_writable
 from gacer_tune.targets import AnyDevice, lanes_of, machine_of, open_device
 from gacer_tune.tenants import assemble
 
 if TYPE_CHECKING:
+    from gacer_tune.search.acceptance import Outcome
     from gacer_tune.settings import Settings
 
 JOURNAL = "journal.jsonl"
 PAIRS = 30
+# They import scipy and xgboost, which takes long: done while the device opens.
+SEARCHING = ("gacer_tune.search.tune", "gacer_tune.remembering", "gacer_tune.learning.starting", "gacer_tune.emitting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary(Figures):
     """The figures of a run that has just ended, and the files that it wrote. started: what earlier searches had left
-    to begin with, in words; empty where that was nothing.
-    """
+    to begin with, in words."""
 
     artifact: Path
     trials_per_minute: float
@@ -68,18 +69,15 @@ class DryRun:
 
 def plan_dry(settings: Settings, listen: Listen) -> DryRun:
     """Read and lower the models and count; compile and measure nothing."""
-    from gacer_tune.kernels.build import key
-    from gacer_tune.store.cache import Cache
-
     cpus, machine = lanes_of(settings), machine_of(settings)
-    compiled = assemble(read_models(settings, machine, listen), machine)
     cache = Cache() if settings.cache is None else Cache(settings.cache)
+    compiled = assemble(read_models(settings, machine, listen), machine)
     tenants = compiled.workload.tenants
     return DryRun(
         tenants=len(tenants),
         ops=sum(len(tenant.ops) for tenant in tenants),
         kernels=sum(len(tenant.kernels) for tenant in tenants),
-        functions_to_compile=sum(cache.get(key(name)) is None for name in compiled.sources),
+        functions_to_compile=sum(cache.get(build.key(name)) is None for name in compiled.sources),
         lanes=len(cpus),
         budget_s=settings.budget_s,
     )
@@ -94,10 +92,17 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
     began = time.monotonic()
     require_writable(settings.out)
     with ExitStack() as stack:
-        prepared = prepare(settings, stack, listen)
-        device = open_device(settings, prepared.workload, prepared.compiled.sources, prepared.folder, prepared.cpus)
+        early = stack.enter_context(ChildDevice(Path(), ()))
+        if settings.simulate is None:
+            early.start()  # it imports what it needs while the models are read
+        prepared = prepare(settings, stack, listen, stop)
+        device = _device(settings, prepared, early)
         stack.callback(device.close)
         hertz = check(settings, prepared, device)
+        from gacer_tune.emitting import Emission, alone, emit
+        from gacer_tune.learning.starting import keep_learned
+        from gacer_tune.remembering import remember
+
         found = run_search(settings, prepared, device, listen, stop or threading.Event())
         listen(Event("accept", f"{PAIRS} interleaved pairs"))
         outcome = decide(settings, prepared, device, found)
@@ -106,7 +111,7 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         summary = summarize(settings, outcome, (rows, tuple(points.values())), found, time.monotonic() - began)
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}
         schedules |= alone(prepared, device.lanes) | {point.name: schedule for schedule, point in points.items()}
-        figures = {**_plain(asdict(summary)), "reason": outcome.reason}
+        figures = {**json.loads(json.dumps(asdict(summary), default=str)), "reason": outcome.reason}
         traces = {name: typical_trace(device, schedules[name]) for name in ("best", outcome.baseline)}
         paths = tuple(tenant.path for tenant in settings.tenants)
         emission = Emission(schedules, figures, found.trials, traces, paths, settings.simulate)
@@ -114,6 +119,13 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         remember(settings, prepared, outcome, found.trials)
         keep_learned(prepared, found.trials)
     return summary
+
+
+def _device(settings: Settings, prepared: Prepared, early: ChildDevice) -> AnyDevice:
+    device = open_device(settings, prepared.workload, prepared.compiled.sources, prepared.folder, prepared.cpus)
+    if isinstance(device, ChildDevice):
+        device.take(early)
+    return device
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +143,20 @@ class Found:
 def check(settings: Settings, prepared: Prepared, device: AnyDevice) -> float:
     """Compare the sequential plan with ONNX Runtime before anything is built on it; return cycles per second.
 
-    Every schedule has the sequential plan's bits, so this vouches for all of them. A difference is our bug.
+    Every schedule has the sequential plan's bits, so this vouches for all of them.
     """
     from safetensors.numpy import load_file
 
     path = prepared.folder / "outputs.safetensors"
+    if not isinstance(device, ChildDevice):
+        return device.outputs(path)
+    device.open()  # which takes as long as what is done meanwhile
+    expected = checking.expected_outputs(settings, prepared.workload, SEED, prepared.cache)
+    for name in SEARCHING:
+        import_module(name)
     hertz = device.outputs(path)
-    if settings.simulate is not None:
-        return hertz
-    found = checking.against_onnxruntime(settings, prepared.workload, load_file(str(path)), SEED)
-    for difference in found or ():
-        if not difference.tolerable:
-            raise RuntimeError(
-                f"{difference.tenant}: output {difference.output} differs from ONNX Runtime by {difference.error:.2g} "
-                f"of its largest value, allowed is {difference.allowed:g}"
-            )
+    if expected is not None:
+        checking.require_agreement(settings, prepared.workload, load_file(str(path)), expected, prepared.cache)
     return hertz
 
 
@@ -153,17 +164,21 @@ def run_search(
     settings: Settings, prepared: Prepared, device: AnyDevice, listen: Listen, stop: threading.Event
 ) -> Found:
     """Search until budget, trials or `stop`; every trial is in the journal before the next one starts."""
+    from gacer_tune.learning.starting import Learned, learned_before
+    from gacer_tune.remembering import offered
+    from gacer_tune.search import tune as searching
+
     journal = Journal(settings.out / JOURNAL)
     history = read_history(journal, prepared.workload.key) if settings.resume else _start_afresh(journal)
     cached = offered(settings, prepared) if settings.warm_start else ()
     learned = learned_before(prepared) if settings.warm_start else Learned()
-    options = TuneOptions(
-        settings.budget_s, settings.trials or TuneOptions().trials, settings.strategy, settings.objective,
+    options = searching.TuneOptions(
+        settings.budget_s, settings.trials or searching.TuneOptions().trials, settings.strategy, settings.objective,
         settings.seed, settings.only, cached, learned.model, anchored=settings.target == "cpu",
     )  # fmt: skip
     trials, began = list(history), time.monotonic()
     objective, stopped = _objective(settings, prepared), ""
-    for trial in search(prepared.workload, device, prepared.profile, options, history):
+    for trial in searching.tune(prepared.workload, device, prepared.profile, options, history):
         journal.append({"workload": prepared.workload.key, "trial": trial.to_json()})
         trials.append(trial)
         spent = time.monotonic() - began
@@ -225,19 +240,15 @@ def _progress(trials: Sequence[Trial], objective: Objective, settings: Settings,
     standing = ranked(trials, objective)
     reference = ranked([trial for trial in trials if trial.origin in BASELINES], objective)
     return Event(
-        "search",
-        trials[-1].origin,
-        len(trials),
-        settings.trials or 0,
-        trials[-1],
-        standing[0][0] if standing else 0.0,
-        reference[0][0] if reference else 0.0,
-        sum(isinstance(trial.result, Failure) for trial in trials),
-        max(0.0, settings.budget_s - spent),
-    )
+        "search", trials[-1].origin, len(trials), settings.trials or 0, trials[-1],
+        standing[0][0] if standing else 0.0, reference[0][0] if reference else 0.0,
+        sum(isinstance(trial.result, Failure) for trial in trials), max(0.0, settings.budget_s - spent),
+    )  # fmt: skip
 
 
 def decide(settings: Settings, prepared: Prepared, device: AnyDevice, found: Found) -> Outcome:
+    from gacer_tune.search.acceptance import accept, finalists
+
     objective = _objective(settings, prepared)
     reference = [trial for trial in found.trials if trial.origin in BASELINES]
     return accept(
@@ -287,12 +298,3 @@ def summarize(
         refused=outcome.refused,
         files=tuple(settings.out / name for name in names),
     )
-
-
-def _plain(value: Any) -> Any:
-    """Paths as text, tuples as lists: what JSON knows."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -11,7 +11,6 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from gacer_tune.lowering.lower import LoweredModel
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.canonical import digest
 from gacer_tune.store.fingerprint import versions
-from gacer_tune.store.tensors import SUFFIX, mapped
+from gacer_tune.store.tensors import SUFFIX, mapped, put_arrays
 
 FORMAT = 1
 MOST_NBYTES = 8 << 30  # of packed weights in one cache
@@ -57,19 +56,16 @@ def find(cache: Cache, key: str) -> LoweredModel | None:
 
 def keep(cache: Cache, key: str, model: LoweredModel) -> LoweredModel:
     """Store a model; the same model with its weights mapped. Where there is no room it is what was given."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     nbytes = sum(array.nbytes for array in model.weights.values())
     try:
         if nbytes > MOST_NBYTES or _free(cache.root) < 2 * nbytes:
             return model
         weights = {model.buffers[number].content: array for number, array in model.weights.items()}
-        packed = cache.put_written(_weights_key(model), partial(save_file, weights), SUFFIX)
+        packed = put_arrays(cache, _weights_key(model), weights, SUFFIX)
         cache.put(key, json.dumps(_document(model)).encode("ascii"), _DOCUMENT)
         cache.gc(MOST_NBYTES, suffix=SUFFIX)
         return _with_weights(model, packed)
-    except (UserError, OSError, SafetensorError) as error:
+    except (UserError, OSError) as error:
         _log.warning("a packed model was not kept for later runs: %s", error)
         return model
 

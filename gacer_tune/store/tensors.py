@@ -1,13 +1,18 @@
-"""Arrays in files that are mapped instead of read."""
+"""Arrays in files that are mapped instead of read, and those of the cache."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gacer_tune.errors import UserError
+from gacer_tune.store.cache import Cache
 
 SUFFIX = ".safetensors"
 _TYPES = {
@@ -30,3 +35,24 @@ def mapped(path: Path) -> dict[str, NDArray[Any]]:
         begin, end = facts["data_offsets"]
         found[name] = block[start + begin : start + end].view(_TYPES[facts["dtype"]]).reshape(facts["shape"])
     return found
+
+
+def find_arrays(cache: Cache, key: str) -> dict[str, NDArray[Any]] | None:
+    """Arrays that `put_arrays` has stored; None where there are none."""
+    path = cache.get(key)
+    try:
+        return None if path is None else mapped(path)
+    except (OSError, ValueError, KeyError):
+        return None  # collected by another process since, or of a type that is not known here
+
+
+def put_arrays(cache: Cache, key: str, arrays: Mapping[str, NDArray[Any]], suffix: str) -> Path:
+    """Store arrays; their file. Raises UserError where it cannot be written, and for types that safetensors lacks."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    whole = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+    try:
+        return cache.put_written(key, partial(save_file, whole), suffix)
+    except SafetensorError as error:
+        raise UserError(f"{cache.root}: cannot be written: {error}") from error

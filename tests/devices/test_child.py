@@ -1,0 +1,119 @@
+"""The measuring process that is started early: what is not ready yet is waited for, what died is started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from gacer_tune.devices.child import ChildDevice
+from gacer_tune.errors import UserError
+from gacer_tune.executor import threads
+from gacer_tune.ir.schedule import sequential
+from gacer_tune.preparing import save_weights
+from gacer_tune.search.trial import Failure, Timing
+from gacer_tune.tenants import functions
+from tests.support.compiled import tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the tuner fills it."""
+    built, path = tiny(), tmp_path_factory.mktemp("child")
+    workload = built.compiled.workload
+    (path / "module.so").symlink_to(built.module)
+    described = {"workload": workload.to_json(), "functions": list(functions(workload))}
+    (path / "workload.json").write_text(json.dumps(described))
+    save_weights(path / "weights.safetensors", built.compiled.weights.items())
+    return path
+
+
+@pytest.fixture
+def early() -> Iterator[ChildDevice]:
+    with ChildDevice(Path(), ()) as device:
+        device.start()
+        yield device
+
+
+def device_on(folder: Path) -> ChildDevice:
+    return ChildDevice(folder, threads.allowed_cpus()[:2])
+
+
+def pid(device: ChildDevice) -> int:
+    assert device._child is not None
+    return device._child.pid
+
+
+def same_outputs(device: ChildDevice, path: Path) -> bool:
+    """Whether the child's outputs are those of the sequential plan in this process."""
+    device.outputs(path)
+    found, wanted = load_file(str(path)), tiny().bench.outputs()
+    return found.keys() == wanted.keys() and all(np.array_equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_an_early_child_does_what_one_of_its_own_does(folder: Path, early: ChildDevice, tmp_path: Path) -> None:
+    with device_on(folder) as device:
+        number = pid(early)
+        device.take(early)
+        device.open()
+        assert pid(device) == number
+        early.close()
+        assert same_outputs(device, tmp_path / "taken")
+        assert isinstance(device.measure(sequential(tiny().compiled.workload, 2), 2), Timing)
+    with device_on(folder) as device:
+        assert same_outputs(device, tmp_path / "own")
+
+
+def test_an_early_child_that_died_is_not_taken(folder: Path, early: ChildDevice, tmp_path: Path) -> None:
+    assert early._child is not None
+    early._child.kill()
+    early._child.wait()
+    with device_on(folder) as device:
+        device.take(early)
+        assert device._child is None
+        assert same_outputs(device, tmp_path / "own")
+
+
+def test_a_child_that_dies_while_it_opens_is_one_failure(folder: Path) -> None:
+    schedule = sequential(tiny().compiled.workload, 2)
+    with device_on(folder) as device:
+        device.open()
+        os.kill(pid(device), signal.SIGSEGV)
+        failure = device.measure(schedule, 2)
+        assert failure == Failure("crash", "the measuring process ended with SIGSEGV")
+        assert isinstance(device.measure(schedule, 2), Timing), "the next one has a child of its own"
+
+
+def test_a_folder_that_cannot_be_opened_is_told_by_the_first_request(tmp_path: Path) -> None:
+    with device_on(tmp_path) as device:
+        device.open()
+        with pytest.raises(UserError, match=r"the sequential plan does not run: crash: .* exit code 1"):
+            device.outputs(tmp_path / "outputs")
+
+
+def test_what_was_never_opened_is_closed(early: ChildDevice) -> None:
+    number = pid(early)
+    early.close()
+    assert gone(number)
+
+
+def gone(number: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(number, 0)
+        return False
+    return True
+
+
+def test_faults_reach_an_early_child(folder: Path, early: ChildDevice) -> None:
+    schedule = sequential(tiny().compiled.workload, 2)
+    with replace(device_on(folder), faults={schedule.digest: "wrong-output"}) as device:
+        device.take(early)
+        assert device.measure(schedule, 2) == Failure("wrong-output", "injected")
