@@ -19,8 +19,7 @@ def verify(workload: Workload, schedule: Schedule) -> None:
         rows = len(getattr(schedule, field))
         if rows != count:
             raise IllegalScheduleError(f"{field}: {rows} rows, the workload has {count} tenants")
-    _verify_priorities(workload, schedule)
-    _verify_shares(workload, schedule)
+    _verify_streams(workload, schedule)
     for number, cluster in enumerate(schedule.clusters):
         _verify_cluster(schedule, cluster, f"cluster {number}", count)
     for number, tenant in enumerate(workload.tenants):
@@ -30,28 +29,16 @@ def verify(workload: Workload, schedule: Schedule) -> None:
         _verify_chunks(tenant, schedule.chunks[number], schedule.variants[number])
 
 
-def _verify_priorities(workload: Workload, schedule: Schedule) -> None:
-    if not schedule.priorities:
-        return
-    if workload.target != "cuda":
-        raise IllegalScheduleError(f"priorities: for target cuda only, lanes of target {workload.target} have none")
-    if len(schedule.priorities) > schedule.lanes:
-        raise IllegalScheduleError(f"priorities: {len(schedule.priorities)}, there are {schedule.lanes} lanes")
-    for lane, priority in enumerate(schedule.priorities):
-        if not 0 <= priority < PRIORITIES:
-            raise IllegalScheduleError(f"lane {lane}: priority {priority}, allowed are 0 to {PRIORITIES - 1}")
-
-
-def _verify_shares(workload: Workload, schedule: Schedule) -> None:
-    if not schedule.shares:
-        return
-    if workload.target != "cuda":
-        raise IllegalScheduleError(f"shares: for target cuda only, lanes of target {workload.target} have none")
-    if len(schedule.shares) > schedule.lanes:
-        raise IllegalScheduleError(f"shares: {len(schedule.shares)}, there are {schedule.lanes} lanes")
-    for lane, share in enumerate(schedule.shares):
-        if share < 0:
-            raise IllegalScheduleError(f"lane {lane}: share {share}, allowed are 0 to {PARTS}")
+def _verify_streams(workload: Workload, schedule: Schedule) -> None:
+    for field, name, most in (("priorities", "priority", PRIORITIES - 1), ("shares", "share", PARTS)):
+        row: tuple[int, ...] = getattr(schedule, field)
+        if row and workload.target != "cuda":
+            raise IllegalScheduleError(f"{field}: for target cuda only, lanes of target {workload.target} have none")
+        if len(row) > schedule.lanes:
+            raise IllegalScheduleError(f"{field}: {len(row)}, there are {schedule.lanes} lanes")
+        for lane, value in enumerate(row):
+            if not 0 <= value <= most:
+                raise IllegalScheduleError(f"lane {lane}: {name} {value}, allowed are 0 to {most}")
     if sum(schedule.shares) > PARTS:
         raise IllegalScheduleError(f"shares: {sum(schedule.shares)} parts in all, the GPU has {PARTS}")
 
