@@ -190,9 +190,12 @@ def test_models_travel_without_their_large_weights() -> None:
 
 def test_the_script_goes_through_everything(bundled: Path, tmp_path: Path) -> None:
     command = ["sh", str(SCRIPT), str(archived(bundled)), str(tmp_path / "results"), "--dry-run"]
-    environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"}
+    torch, asked = tmp_path / "torch.py", tmp_path / "asked"
+    torch.write_text(f"import sys\nopen({str(asked)!r}, 'a').write(sys.argv[0] + '\\n')\nraise ImportError('not here')")
+    environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert {Path(line).name for line in asked.read_text().splitlines()} == {"measure.py"}, "checks do without PyTorch"
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["check.json", "measure.json"]
     headings = [line for line in done.stdout.splitlines() if line.startswith("== ")]
     assert [line.split(" ")[1] for line in headings] == ["correctness,", "plans", "in"]

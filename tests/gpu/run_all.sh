@@ -54,7 +54,10 @@ if [ -z "$mode" ]; then
   nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem --format=csv,noheader | tee "$out/gpu.txt"
 fi
 echo "== correctness, exactness, faults"
-PYTHONPATH="$links/without:$PYTHONPATH" part check 180
+everything=$PYTHONPATH
+PYTHONPATH="$links/without:$everything"
+part check 180
+PYTHONPATH=$everything
 echo "== plans against PyTorch"
 part measure 330
 echo "== in short (milliseconds)"
