@@ -49,8 +49,8 @@ def propose(product: Product, machine: Machine, tried: Tried, count: int, seed: 
     candidates = tuning.generate_measure_candidates() or []
     tuning.post_tuning()
     known = {(tile.space, tile.decisions) for tile, _ in tried}
-    tiles = [tile for one in candidates if (tile := _tile(one.sch, product, machine, len(found))) is not None]
-    return [tile for tile in dict.fromkeys(tiles) if (tile.space, tile.decisions) not in known]
+    tiles = dict.fromkeys(_tile(one.sch, product, machine, len(found)) for one in candidates)
+    return [one for one in tiles if one is not None and (one.space, one.decisions) not in known]
 
 
 @derived_object

@@ -61,18 +61,17 @@ def search(kernels: Sequence[Searched], trials: int, place: Place) -> list[Kerne
         _tell(found, trials, place)
         batches = [(n, min(ROUND, max(1, trials - len(found[n].attempts)))) for n in left]
         with temporary_folder() as folder:
-            answers = _answers([(found[n], count) for n, count in batches], folder, len(place.cpus))
+            answers = _answers([(found[n], count) for n, count in batches], folder, place)
             if first and all(answer.trouble for answer in answers):
                 raise UserError(
                     f"kernels metaschedule: MetaSchedule does not run: {answers[0].trouble}; use kernels own"
                 )
             for number, answer in zip(left, answers, strict=True):
-                found[number] = _after(kernels[number].ours, found[number], answer, place)
-                done = answer.none or len(found[number].attempts) >= trials
-                found[number] = replace(found[number], asked=trials) if done else found[number]
-                put(place.cache, found[number])
-                _tell(found, trials, place)
-        left, first = [n for n in left if found[n].asked < trials], False
+                if not place.stop.is_set():
+                    found[number] = _after(kernels[number].ours, found[number], answer, trials, place)
+                    _tell(found, trials, place)
+        troubled = {number for number, answer in zip(left, answers, strict=True) if answer.trouble}
+        left, first = [n for n in left if found[n].asked < trials and n not in troubled], False
     return found
 
 
@@ -81,16 +80,18 @@ def _tell(found: Sequence[KernelRecord], trials: int, place: Place) -> None:
     place.listen(Event("metaschedule", f"{len(found)} kernels, trials", done, trials * len(found)))
 
 
-def _answers(asked: Sequence[tuple[KernelRecord, int]], folder: Path, workers: int) -> list[Answers]:
+def _answers(asked: Sequence[tuple[KernelRecord, int]], folder: Path, place: Place) -> list[Answers]:
     """What is proposed for each of these records, with the objects in folder."""
 
     def one(number: int) -> Answers:
+        if place.stop.is_set():
+            return Answers()
         record, count = asked[number]
         seed = 1 + len(record.attempts)
         tried = [(asdict(tile), seconds) for tile, seconds in record.tried]
         return ask({"source": _encoded(record), "tried": tried, "count": count, "seed": seed}, _sub(folder, number))
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(len(place.cpus)) as pool:
         return list(pool.map(one, range(len(asked))))
 
 
@@ -104,8 +105,8 @@ def _sub(folder: Path, name: object) -> Path:
     return made
 
 
-def _after(ours: Source, record: KernelRecord, answer: Answers, place: Place) -> KernelRecord:
-    """The record with what was proposed, timed; the code of the fastest is in the cache."""
+def _after(ours: Source, record: KernelRecord, answer: Answers, trials: int, place: Place) -> KernelRecord:
+    """The record with what was proposed, timed and kept; the code of the fastest is in the cache, too."""
     if answer.trouble:
         _log.warning("%s: MetaSchedule gave up: %s", ours.name, answer.trouble)
     attempts = [Attempt(tile, failure) for tile, failure in answer.failed.items()]
@@ -120,6 +121,9 @@ def _after(ours: Source, record: KernelRecord, answer: Answers, place: Place) ->
     found = replace(record, attempts=record.attempts + tuple(attempts))
     if found.best in answer.compiled:
         _keep(found.source(found.best), answer.compiled[found.best], place.cache)
+    if len(found.attempts) >= trials or (answer.none and not answer.trouble):
+        found = replace(found, asked=trials)
+    put(place.cache, found)
     return found
 
 
