@@ -236,3 +236,30 @@ def test_eight_mixes_are_measured_at_two_batches_and_checked_at_every_precision(
     assert {(b.mix, b.precision) for b in wanted if b.small} == {
         (mix, p) for mix in bundle.MIXES for p in get_args(Precision)
     }
+
+
+NEEDED = {
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+    "cuda",
+    "tvm_ffi",
+    "torch",
+}  # of the GPU machine (docs/cuda.md)
+BROUGHT = {"google", "ml_dtypes", "typing_extensions", "cython_runtime"}  # by these
+
+
+def test_the_scripts_import_what_a_gpu_machine_has() -> None:
+    """And what is in the bundle's site: nothing of the tuner's other packages."""
+    modules = "tests.gpu.check, tests.gpu.measure, tests.gpu.results, gacer_tune.devices.worker, onnxruntime"
+    modules += ", gacer_tune.executor.cuda.nvidia, gacer_tune.bench.torch_peer"
+    said = f"import sys; sys.modules['torch'] = None; before = set(sys.modules); import {modules}; "
+    said += "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))"
+    done = subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = {name for name in done.stdout.split() if not name.startswith("_")}
+    assert found <= {"gacer_tune", "tests", "tvm", *NEEDED, *BROUGHT, *bundle.CARRIED}
+    text = (ROOT / "docs" / "cuda.md").read_text()
+    must = text.partition("The other machine must have")[2].partition("Third,")[0]
+    names = {"cuda": "cuda-bindings", "tvm_ffi": "apache-tvm-ffi", "torch": "PyTorch"}
+    assert all(names.get(name, name) in must for name in NEEDED)

@@ -40,7 +40,7 @@ def test_shares_survive_json() -> None:
 
 
 def test_parts_of_lanes_do_not_overlap() -> None:
-    assert lower(PAIR, shared(2, 0, 5)).parts == ((0, 2), None, (2, 7))
+    assert lower(PAIR, shared(3, 0, 5)).parts == ((0, 3), None, (3, 8))
     assert lower(PAIR, shared()).parts == (None, None, None)
 
 

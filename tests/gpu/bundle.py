@@ -48,6 +48,7 @@ CHECKED = {
     "bert_small": partial(bert, sequence=8, vocab=TABLE_ROWS, size=replace(BERT_SMALL, layers=1)),
     "vit_tiny": partial(vit, resolution=32, classes=10, size=replace(VIT_TINY, layers=1)),
 }
+CARRIED = ("platformdirs",)  # packages that a GPU machine need not have; of Python alone
 LIBRARIES = ("libtvm_runtime.so", "libtvm_runtime_cuda.so")
 
 
@@ -132,7 +133,11 @@ def parts(mixes: Sequence[Sequence[Path]], most_nbytes: int) -> list[list[Path]]
 
 
 def copy_runtime(site: Path) -> None:
-    """TVM's runtime as a package `tvm` that holds nothing else."""
+    """TVM's runtime as a package `tvm` that holds nothing else, and the packages that are carried along."""
+    for name in CARRIED:
+        spec = find_spec(name)
+        assert spec is not None and spec.origin is not None
+        shutil.copytree(Path(spec.origin).parent, site / name, ignore=shutil.ignore_patterns("__pycache__"))
     found = find_spec("tvm")
     assert found is not None and found.origin is not None
     (site / "tvm" / "lib").mkdir(parents=True, exist_ok=True)
