@@ -5,10 +5,10 @@ python -m tests.learning.ceiling [RECORDING...] [--draws N]
 peak@5 asks for the plan that was measured fastest, and of many measurements the fastest is mostly a lucky one. Two
 figures say how much that costs a model that knows everything but luck:
 
-- noise drawn anew: the measured times are taken for the truth, each is measured once more with the error that its runs
-  show, and who knows the truth is asked. Too kind: measured times lie further apart than true ones.
-- half of the runs: who has measured each plan with half of its runs is asked which is fastest by the other half. Too
-  harsh: that one has noise as well.
+- drawn anew: the measured times are taken for the truth, each is measured once more with the error that its runs show,
+  and who knows the truth is asked. A few disturbed runs make that error larger than it is.
+- by halves: one half of each plan's runs is asked which plan is the fastest by the other half. Both were measured in
+  the same seconds, so what drifts from one measurement to the next is not in it.
 """
 
 from __future__ import annotations
