@@ -129,7 +129,7 @@ def test_tables_of_several_calls_are_one(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_parts_hold_whole_mixes_and_no_more_than_can_be_sent(tmp_path: Path) -> None:
     mixes = []
-    for name, sizes in (("a", (40, 30)), ("b", (20,)), ("c", (50,)), ("d", (200,)), ("e", (1,))):
+    for name, sizes in (("a", (40, 30)), ("b", (20,)), ("c", (15,)), ("d", (200,)), ("e", (1,))):
         mixes.append([tmp_path / f"{name}{number}" for number in range(len(sizes))])
         for path, size in zip(mixes[-1], sizes, strict=True):
             path.write_bytes(bytes(size))
