@@ -17,8 +17,8 @@ from gacer_tune.kernels.scheduled import Scheduled
 from gacer_tune.search.trial import Failure
 
 REQUEST = "request.json"
-PROPOSE_S = 120.0  # until the first tile is announced
-COMPILE_S = 30.0  # for each tile
+PROPOSE_S = 600.0  # until the first tile is announced, on a machine that others keep busy, too
+COMPILE_S = 120.0  # for each tile
 
 
 @dataclass
