@@ -15,12 +15,13 @@ import numpy as np
 
 from gacer_tune.devices.child import ChildDevice, Limits
 from gacer_tune.executor.link import link
-from gacer_tune.ir.schedule import sequential
+from gacer_tune.ir.schedule import Schedule, sequential
 from gacer_tune.ir.workload import Buffer, BufferKind, Kernel, Operand, Port, Tenant, Variant, Workload
 from gacer_tune.ir.workload import Op as IrOp
 from gacer_tune.kernels import rules
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.rules import Source, Spec
+from gacer_tune.kernels.scheduled import Scheduled
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.graph import Array
 from gacer_tune.preparing import save_weights
@@ -60,6 +61,30 @@ def _nbytes(port: Port) -> int:
     return int(np.prod(port.shape)) * np.dtype(port.dtype).itemsize
 
 
+def stage(sources: Sequence[Source], objects: Sequence[Path], folder: Path) -> Workload:
+    """Put the variants, given with their object files, and all that a child needs into an empty folder."""
+    spec, machine = sources[0].spec, sources[0].machine
+    assert isinstance(machine, Machine)
+    variants = [Variant(source.name, _items(source)) for source in sources]
+    workload, weights = alone(spec, variants, machine)
+    names = [variant.function for variant in variants]
+    operands = len(workload.tenants[0].kernels[0].operands)
+    link([(name, operands) for name in names], objects, machine, folder / "module.so")
+    save_weights(folder / "weights.safetensors", weights.items())
+    (folder / "workload.json").write_text(json.dumps({"workload": workload.to_json(), "functions": names}))
+    return workload
+
+
+def _items(source: Source) -> int:
+    tile = source.tile
+    return tile.count if isinstance(tile, Scheduled) else rules.items(source.spec, tile, source.machine)
+
+
+def plan(workload: Workload, lanes: int, variant: int) -> Schedule:
+    """The kernel over so many lanes."""
+    return replace(sequential(workload, lanes), variants=((variant,),))
+
+
 def measure(
     ours: Source, tried: Sequence[Source], objects: Sequence[Path], folder: Path, cpus: Sequence[int]
 ) -> list[Result]:
@@ -67,20 +92,11 @@ def measure(
 
     folder: an empty one, for the files of the child.
     """
-    machine = ours.machine
-    assert isinstance(machine, Machine)
-    first = Variant(ours.name, rules.items(ours.spec, ours.tile, machine))
-    variants = [first, *(Variant(source.name, source.tile.count) for source in tried)]
-    workload, weights = alone(ours.spec, variants, machine)
-    names = [variant.function for variant in variants]
-    operands = len(workload.tenants[0].kernels[0].operands)
-    link([(name, operands) for name in names], objects, machine, folder / "module.so")
-    save_weights(folder / "weights.safetensors", weights.items())
-    (folder / "workload.json").write_text(json.dumps({"workload": workload.to_json(), "functions": names}))
-    plan, best_s, found = sequential(workload, len(cpus)), math.inf, list[Result]()
+    workload = stage([ours, *tried], objects, folder)
+    best_s, found = math.inf, list[Result]()
     with ChildDevice(folder, cpus, LIMITS) as device:
-        for number in range(len(names)):
-            result = device.measure(replace(plan, variants=((number,),)), REPEATS, SLOW * best_s)
+        for number in range(1 + len(tried)):
+            result = device.measure(plan(workload, len(cpus), number), REPEATS, SLOW * best_s)
             if isinstance(result, Timing):
                 result = Timing(result.seconds, result.tenants_s)
                 best_s = min(best_s, result.median_s)
