@@ -130,8 +130,9 @@ def tune(options: Options) -> None:
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted: no artifact was written; --resume goes on with the trials in {settings.out}\n")
         raise typer.Exit(INTERRUPTED) from None
-    _show(summary, effort, output)
-    found = _show_metaschedule(summary, output) if settings.kernels == "metaschedule" else {}
+    searched = _metaschedule(summary) if settings.kernels == "metaschedule" else None
+    _show(summary, effort, searched, output)
+    found = {} if searched is None else {"metaschedule": searched}
     output.result({**asdict(summary), "interrupted": stop.is_set(), "preparation": effort.document(), **found})
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
@@ -159,7 +160,17 @@ def _show_plan(settings: Settings, output: Output) -> None:
     output.result({"dry_run": True, **asdict(plan)})
 
 
-def _show(summary: Summary, effort: Effort, output: Output) -> None:
+def _metaschedule(summary: Summary) -> dict[str, int]:
+    """For how many kernels of how many its variants were worth keeping, and are used."""
+    from gacer_tune.artifact import read_artifact
+    from gacer_tune.metaschedule.variants import chosen
+
+    artifact = read_artifact(summary.artifact)
+    kept, used = chosen(artifact.workload, artifact.schedules["best"].variants)
+    return {"kernels": sum(len(tenant.kernels) for tenant in artifact.workload.tenants), "kept": kept, "used": used}
+
+
+def _show(summary: Summary, effort: Effort, searched: dict[str, int] | None, output: Output) -> None:
     console = output.console()
     console.print(
         gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s, r.breadth_first_s) for r in summary.rows])
@@ -171,24 +182,17 @@ def _show(summary: Summary, effort: Effort, output: Output) -> None:
     output.say(f"what was written takes {seconds_text(summary.best_s)} (95 % interval {low} to {high}).")
     if text := effort.text():
         output.say(f"{text}.")
+    if searched is not None:
+        output.say(
+            f"MetaSchedule's variants were worth keeping for {searched['kept']} of {searched['kernels']} kernels, and "
+            f"are used for {searched['used']}."
+        )
     output.say(
         f"{summary.trials} trials, {summary.failed_trials} failed, in {clock_text(summary.seconds_spent)}; the search "
         f"ended: {summary.stopped}. Written:"
     )
     for path in summary.files:
         output.say(f"  {path}")
-
-
-def _show_metaschedule(summary: Summary, output: Output) -> dict[str, Any]:
-    """Say what became of MetaSchedule's variants."""
-    from gacer_tune.artifact import read_artifact
-    from gacer_tune.metaschedule.variants import chosen
-
-    artifact = read_artifact(summary.artifact)
-    kept, used = chosen(artifact.workload, artifact.schedules["best"].variants)
-    count = sum(len(tenant.kernels) for tenant in artifact.workload.tenants)
-    output.say(f"MetaSchedule's variants were worth keeping for {kept} of {count} kernels, and are used for {used}.")
-    return {"metaschedule": {"kernels": count, "kept": kept, "used": used}}
 
 
 def gains(rows: list[Gain]) -> Table:
