@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from gacer_tune import runtime
+from gacer_tune.artifact import WEIGHTS, Artifact
 from gacer_tune.devices.cuda.gpu import part_sms
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda import nvidia
@@ -31,7 +34,7 @@ from tests.cuda.fake_driver import FakeDriver
 from tests.cuda.fake_green import FakeGreen
 from tests.cuda.fake_tvm import FakeTvm
 from tests.cuda.test_graph import Toy, distinct, outputs, session_of, session_on
-from tests.support.workloads import chain
+from tests.support.workloads import chain, flat_profile
 
 PAIR = distinct(Workload((chain("a", (4, 3), variants=2), chain("b", (2,))), "cuda"))
 Opened = Callable[..., tuple[CudaSession, FakeCuda]]
@@ -129,6 +132,24 @@ def test_inputs_on_the_device_are_waited_for(opened: Opened) -> None:
     session.take(0, port, given)
     session.run(loaded)
     assert [session.port(t, p).tobytes() for t, m in enumerate(PAIR.tenants) for p in m.outputs] == EXPECTED
+
+
+def test_an_artifact_runs_from_python(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/cuda.md shows it; outputs are on the GPU too, where other libraries read them."""
+    save_file({}, tmp_path / WEIGHTS)
+    schedules = {"best": lane_per_tenant(PAIR, 2), "alone/a": sequential(replace(PAIR, tenants=PAIR.tenants[:1]), 1)}
+    artifact = Artifact(tmp_path, {}, PAIR, schedules, (), flat_profile(PAIR))
+    session, cuda = opened(2)
+    monkeypatch.setattr(runtime, "_session", lambda *_: session)
+    monkeypatch.setattr(runtime, "read_artifact", lambda _: artifact)
+    module = runtime.load(tmp_path)
+    inputs = {t: {port: np.full(shape, 1 + n, kind) for port, (shape, kind) in module.inputs(t).items()}
+              for n, t in enumerate(module.tenants)}  # fmt: skip
+    outputs = module.run(inputs)
+    assert [outputs[tenant]["y"].tobytes() for tenant in module.tenants] == EXPECTED
+    assert module.run_one("a", inputs["a"])["y"].tobytes() == EXPECTED[0]
+    found = module.device_outputs("a")["y"].__cuda_array_interface__
+    assert cuda.driver.place(found["data"][0], found["shape"][0]).tobytes() == EXPECTED[0]
 
 
 def test_memory_that_is_not_there_is_the_users_problem(opened: Opened) -> None:
