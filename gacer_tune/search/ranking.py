@@ -21,7 +21,7 @@ from gacer_tune.search.objective import Objective
 from gacer_tune.search.trial import Timing, Trial
 
 _REMEMBERED = 4096
-_GROWTH = 1.15  # fit again when the history has grown by this factor
+_GROWTH = 1.25  # fit again when the history has grown by this factor
 
 
 class Estimate(NamedTuple):
@@ -105,7 +105,7 @@ class Ranker:
 
 
 def _lagging(count: int) -> int:
-    """The largest of 16, 19, 22, 26, ... that is not above `count`; 0 below the first."""
+    """The largest of 16, 21, 27, 34, ... that is not above `count`; 0 below the first."""
     step: int = MIN_SAMPLES
     if count < step:
         return 0

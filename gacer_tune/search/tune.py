@@ -29,11 +29,11 @@ STRATEGIES = ("evolve", "coordinate", "random", "exhaustive")
 OFFERED = "cache"  # origin of schedules that an earlier search found
 ROUND = 8  # proposals between two looks at the history
 FEW = 3  # runs of a first look
-MORE = (3, 6)  # what a contender gets on top, and what one that still contends then
+MORE = (3, 3)  # what a contender gets on top, and what one that still contends then
 HOPELESS = 16  # trials that all fail before the search gives up
 
 _NEAR = 0.02  # a contender is not further than this from the best, or than its own spread
-_WIDEST = 0.05  # a spread above this is no excuse
+_WIDEST = 0.03  # a spread above this is no excuse
 _HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the first look
 
 

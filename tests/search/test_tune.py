@@ -87,16 +87,16 @@ def test_contenders_get_more_runs_and_the_hopeless_few() -> None:
     looks = [repeats for _, repeats in device.asked]
     assert looks[:3] == [FEW + sum(MORE)] * 3
     assert set(looks[3:]) == {FEW, *MORE}
-    assert looks.count(FEW) >= 37 == len({schedule for schedule, _ in device.asked[3:]})
+    assert len(looks) > 3 + 37 == 3 + len({schedule for schedule, _ in device.asked[3:]})
 
 
 def test_the_more_runs_the_less_is_put_down_to_chance() -> None:
-    """3.7 % slower than the best, with a spread of 4 %: three runs leave it open who is faster, six do not."""
+    """2.4 % slower than the best, with a spread of 4 %: three runs leave it open who is faster, six do not."""
     known = baselines(MIX, PROFILE, 2).values()
 
     def answer(schedule: Schedule, result: Result) -> Result:
         assert isinstance(result, Timing)
-        runs = [1.0, 1.0, 1.0] if schedule in known else [1.037, 1.079, 0.995]
+        runs = [1.0, 1.0, 1.0] if schedule in known else [1.024, 1.064, 0.984]
         return Timing.of_runs(runs * (len(result.seconds) // 3), [(1.0, 1.0)] * len(result.seconds))
 
     trials = list(tune(MIX, Recording(answer), PROFILE, options(6)))
@@ -104,9 +104,12 @@ def test_the_more_runs_the_less_is_put_down_to_chance() -> None:
 
 
 def test_a_contender_that_fails_at_the_second_look_has_failed() -> None:
-    def answer(_: Schedule, result: Result) -> Result:
-        assert isinstance(result, Timing)
-        return Failure("crash", "the second time") if len(result.seconds) == MORE[1] else result
+    seen: set[Schedule] = set()
+
+    def answer(schedule: Schedule, result: Result) -> Result:
+        again = schedule in seen
+        seen.add(schedule)
+        return Failure("crash", "the second time") if again else result
 
     trials = list(tune(MIX, Recording(answer), PROFILE, options(40, strategy="coordinate")))
     failed = [trial for trial in trials if isinstance(trial.result, Failure)]
