@@ -21,7 +21,8 @@ AXIS_MEANS_LAST = 13  # from this opset on softmax works along one axis; before,
 class Group:
     """Node numbers in order; the first is the anchor (or the first elementwise node).
 
-    parts: of an attention, the groups that are its scores, its softmax and its product with the values.
+    parts: of an attention, the groups that are its scores, its softmax and its product with the values; of an inverted
+    residual, those of its convolutions.
     """
 
     nodes: tuple[int, ...]
@@ -47,7 +48,8 @@ def fuse(graph: Graph) -> list[Group]:
         group = _grow(graph, number, readers, taken) if node.op in ANCHORS | ELEMENTWISE else Group((number,))
         taken.update(group.nodes)
         groups.append(group)
-    return sorted(_attentions(graph, groups, readers), key=lambda group: group.last)
+    found = _inverted_residuals(graph, _attentions(graph, groups, readers), readers)
+    return sorted(found, key=lambda group: group.last)
 
 
 def _attentions(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
@@ -78,6 +80,47 @@ def _is_attention(graph: Graph, parts: tuple[Group, ...], readers: dict[str, lis
     computed = not {*first.inputs, *last.inputs} & graph.constants.keys()
     stacked = len(shape) > 2 and shape[:-2] == graph.shapes[last.outputs[0]][:-2]
     return kept and computed and stacked and softmax_axis(graph, softmax) == len(shape) - 1
+
+
+def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
+    """Let a depthwise convolution be one group with the 1x1 convolution before it and the one behind it."""
+    of = {group.first: group for group in groups}
+    makers = {graph.nodes[group.last].outputs[0]: group for group in groups}
+    found = dict.fromkeys(groups)
+
+    def joined(value: str, reader: int, other: Group | None) -> bool:
+        """Whether a 1x1 convolution of no other group makes or takes a value that nobody else reads."""
+        free = other in found and value not in graph.outputs and readers.get(value) == [reader]
+        return free and other is not None and _is_point(graph, graph.nodes[other.first])
+
+    for group in groups:
+        node, value = graph.nodes[group.first], graph.nodes[group.last].outputs[0]
+        if group not in found or not _is_depthwise(graph, node):
+            continue
+        before, read = makers.get(node.inputs[0]), readers.get(value, [])
+        behind = of.get(read[0]) if len(read) == 1 and graph.nodes[read[0]].inputs[0] == value else None
+        ends = joined(node.inputs[0], group.first, before), joined(value, read[0] if read else -1, behind)
+        parts = [part for part, is_part in ((before, ends[0]), (group, True), (behind, ends[1])) if is_part and part]
+        if len(parts) > 1:
+            for part in parts:
+                found.pop(part)
+            found[Group(tuple(number for part in parts for number in part.nodes), tuple(parts))] = None
+    return list(found)
+
+
+def _is_depthwise(graph: Graph, node: Node) -> bool:
+    if node.op != "Conv" or node.inputs[1] not in graph.constants or len(graph.shapes[node.inputs[0]]) != 4:
+        return False
+    channels, groups = graph.shapes[node.inputs[0]][1], int(node.attributes.get("group", 1))
+    return groups > 1 and groups == channels == graph.shapes[node.inputs[1]][0]
+
+
+def _is_point(graph: Graph, node: Node) -> bool:
+    """A convolution that multiplies every pixel with one matrix."""
+    if node.op != "Conv" or node.inputs[1] not in graph.constants or graph.shapes[node.inputs[1]][2:] != (1, 1):
+        return False
+    moved = set(node.attributes.get("strides", ())) | {1 - one for one in node.attributes.get("pads", ())}
+    return moved <= {1} and int(node.attributes.get("group", 1)) == 1
 
 
 def softmax_axis(graph: Graph, node: Node) -> int:

@@ -13,100 +13,38 @@ from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.tensor import dense
-from gacer_tune.lowering import attention, winograd
-from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, Lowering, program
+from gacer_tune.lowering import attention, inverted, winograd
+from gacer_tune.lowering.context import Epilogue, Lowering, program
+from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, images, read_conv
 from gacer_tune.lowering.fusion import Group
-from gacer_tune.lowering.graph import Array, Graph, Node
+from gacer_tune.lowering.graph import Array, Graph
 from gacer_tune.lowering.rows import softmax
 from gacer_tune.lowering.view import View, flatten
 
-FEW_CHANNELS = 4  # so few input channels are read where they are, whatever their strides
-
-
-def window(graph: Graph, node: Node, spatial: Sequence[int]) -> tuple[list[int], list[int], list[int], list[int]]:
-    """kernel, strides, dilations and pads (begins, then ends) of a convolution or pooling over one or two axes."""
-    rank = len(spatial)
-    kernel = list(node.attributes.get("kernel_shape") or graph.shapes[node.inputs[1]][2:])
-    strides = list(node.attributes.get("strides") or [1] * rank)
-    dilations = list(node.attributes.get("dilations") or [1] * rank)
-    pads = list(node.attributes.get("pads") or [0] * 2 * rank)
-    automatic = node.attributes.get("auto_pad", "NOTSET")
-    if automatic in ("SAME_UPPER", "SAME_LOWER"):
-        for axis, extent in enumerate(spatial):
-            reach = (kernel[axis] - 1) * dilations[axis] + 1
-            total = max((-(-extent // strides[axis]) - 1) * strides[axis] + reach - extent, 0)
-            small, large = total // 2, total - total // 2
-            begin, end = (small, large) if automatic == "SAME_UPPER" else (large, small)
-            pads[axis], pads[axis + rank] = begin, end
-    return kernel, strides, dilations, pads
-
-
-def channels_behind(rank: int) -> tuple[int, ...]:
-    """Memory order of images (n, c, h, w) and sequences (n, c, w) with the channels last."""
-    return (0, *range(2, rank), 1)
-
-
-def image(view: View) -> View:
-    """(n, c, w) -> (n, c, 1, w); images stay."""
-    if len(view.shape) == 4:
-        return view
-    n, c, w = view.shape
-    return view.as_strided((n, c, 1, w), (view.strides[0], view.strides[1], 0, view.strides[2]))
-
-
-def images(views: Sequence[View]) -> list[View]:
-    """Images or sequences as kernels see them: (n, h, w, c)."""
-    return [image(view).permute(CHANNELS_LAST) for view in views]
-
-
-def pair(values: Sequence[int], filling: int) -> tuple[int, int]:
-    return (filling, values[0]) if len(values) == 1 else (values[0], values[1])
-
 
 def conv(low: Lowering, group: Group) -> None:
-    graph, node = low.graph, low.graph.nodes[group.first]
-    shape = graph.shapes[node.inputs[0]]
-    if len(shape) not in (3, 4):
-        raise UserError(f"{node.name}: Conv over {len(shape) - 2} axes, at most 2")
-    weight = graph.constant(node, 1).astype(np.float32)
-    weight = weight if weight.ndim == 4 else weight[:, :, None, :]
-    kernel, strides, dilations, pads = window(graph, node, shape[2:])
-    groups = int(node.attributes.get("group", 1))
-    depthwise = groups > 1 and groups == shape[1] == weight.shape[0]
-    source = channels_last(low, node.name, image(low.view(node.inputs[0])), depthwise)
-    bias = low.weight(f"{node.name}.bias", graph.constant(node, 2)) if node.given(2) else None
-    epilogue = low.epilogue(group, along_channels(bias, len(shape)))
-    out = low.output(graph.nodes[group.last].outputs[0], channels_behind(len(shape)))
+    if group.parts:
+        inverted.lower(low, group, conv)
+        return
+    node = low.graph.nodes[group.first]
+    given = read_conv(low.graph, node)
+    source = channels_last(low, node.name, image(low.view(node.inputs[0])), given.depthwise)
+    epilogue = low.epilogue(group, bias_of(low, node))
+    out = low.output(low.graph.nodes[group.last].outputs[0], channels_behind(given.rank))
     views = images((source, out, *epilogue.operands))
-    settings = (pair(kernel, 1), pair(strides, 1), pair(pads[: len(pads) // 2], 0), pair(dilations, 1))
-    if depthwise:
-        packed = low.weight(f"{node.name}.weight", pack.depthwise_weight(weight, low.machine))
-        spec = Depthwise(views[0].tensor, views[1].tensor, *settings, program(epilogue, views[2:]))
+    if given.depthwise:
+        packed = low.weight(f"{node.name}.weight", pack.depthwise_weight(given.weight, low.machine))
+        spec: Depthwise | Conv2d = given.depthwise_spec(views[0].tensor, views[1].tensor, program(epilogue, views[2:]))
         low.emit(node.name, "depthwise", [low.kernel(spec, [views[0], packed, *views[2:]], views[1])])
         return
-    made = Conv2d(views[0].tensor, views[1].tensor, *settings, groups, program(epilogue, views[2:]))
-    if winograd.lower(low, node.name, views, weight, made, epilogue):
+    made = given.conv_spec(views[0].tensor, views[1].tensor, program(epilogue, views[2:]))
+    if winograd.lower(low, node.name, views, given.weight, made, epilogue):
         return
-    packed = low.weight(f"{node.name}.weight", pack.conv_weight(weight, groups, low.machine))
-    if settings[0] == settings[1] == (1, 1) and not any(pads) and groups == 1:
+    packed = low.weight(f"{node.name}.weight", pack.conv_weight(given.weight, given.groups, low.machine))
+    if given.point:
         product(low, node.name, "conv2d", views, packed, epilogue)
         return
     low.emit(node.name, "conv2d", [low.kernel(made, [views[0], packed, *views[2:]], views[1])])
-
-
-def along_channels(bias: View | None, rank: int) -> View | None:
-    """(c) -> (1, c, 1, 1), to be broadcast over an image."""
-    if bias is None:
-        return None
-    return bias.as_strided((1, bias.shape[0]) + (1,) * (rank - 2), (0, 1) + (0,) * (rank - 2))
-
-
-def channels_last(low: Lowering, name: str, source: View, always: bool) -> View:
-    """Bring an image's channels next to each other, unless they are few and need not be."""
-    channels = source.shape[1]
-    if source.strides[1] == 1 or channels == 1 or (channels <= FEW_CHANNELS and not always):
-        return source
-    return low.materialize(name, source, CHANNELS_LAST)
 
 
 def product(low: Lowering, name: str, kind: str, views: Sequence[View], packed: View, epilogue: Epilogue) -> None:

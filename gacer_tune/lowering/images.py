@@ -11,9 +11,9 @@ from gacer_tune.kernels.lrn import Lrn
 from gacer_tune.kernels.resize import Coordinates, Mode, Resize, Rounding
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.context import CHANNELS_LAST, Lowering
+from gacer_tune.lowering.convolution import channels_behind
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Node
-from gacer_tune.lowering.heavy import channels_behind
 from gacer_tune.lowering.view import View
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.pool import Pool
 from gacer_tune.lowering.context import Lowering
+from gacer_tune.lowering.convolution import channels_behind, images, pair, window
 from gacer_tune.lowering.fusion import Group
-from gacer_tune.lowering.heavy import channels_behind, images, pair, window
 
 Kind = Literal["max", "avg"]
 

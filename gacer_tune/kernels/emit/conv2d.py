@@ -37,10 +37,12 @@ class Channels:
 def emit(spec: Conv2d, tile: ConvTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, packed weights, operands of the program, output."""
     function = Function(name, spec.tensors(machine))
-    return function.build(_Emitter(spec, tile, machine, function).item)
+    return function.build(Convolution(spec, tile, machine, function).item)
 
 
-class _Emitter:
+class Convolution:
+    """Emits a convolution, or parts of one, on the operands of `function`."""
+
     def __init__(self, spec: Conv2d, tile: ConvTile, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
         self.window, self.grid = spec.sliding, grid(spec, tile, machine)
@@ -58,18 +60,23 @@ class _Emitter:
         column, rest = pixel % self.grid.width_blocks, pixel // self.grid.width_blocks
         row, image = rest % self.grid.row_blocks, rest // self.grid.row_blocks
 
-        def rows(body: Callable[[Expr], None]) -> None:
-            height = self.spec.out.shape[1]
-            with loop(part(height, self.tile.rows, row, self.grid.row_blocks)) as h:
-                body(row * self.tile.rows + h)
-
-        def across(h: Expr, body: Callable[[Place, Columns], None]) -> None:
-            self.columns(column, lambda w, run: body((image, h, w), run))
-
+        height, first = self.spec.out.shape[1], row * self.tile.rows
+        rows = (first, part(height, self.tile.rows, row, self.grid.row_blocks))
         if self.tile.order == "ohw":
-            self.channels(channel, lambda c: rows(lambda h: across(h, lambda place, w: self.block(place, w, c))))
-        else:
-            rows(lambda h: across(h, lambda place, w: self.channels(channel, lambda c: self.block(place, w, c))))
+            self.channels(channel, lambda channels: self.area(image, rows, channels, column))
+            return
+        with loop(rows[1]) as h:
+
+            def across(w: Expr, run: Columns) -> None:
+                self.channels(channel, lambda channels: self.block((image, first + h, w), run, channels))
+
+            self.columns(column, across)
+
+    def area(self, image: Expr, rows: tuple[Expr, Expr], channels: Channels, column: Expr = 0) -> None:
+        """A channel tile of a block of columns in rows, given as (first, count)."""
+        first, count = rows
+        with loop(count) as h:
+            self.columns(column, lambda w, run: self.block((image, first + h, w), run, channels))
 
     def channels(self, block: Expr, body: Callable[[Channels], None]) -> None:
         """Run body for each channel tile of a block; the last one of a group may be smaller."""

@@ -22,10 +22,12 @@ Expr = Any
 def emit(spec: Depthwise, tile: PlaneTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, packed weights, operands of the program, output."""
     function = Function(name, spec.tensors(machine))
-    return function.build(_Emitter(spec, tile, machine, function).item)
+    return function.build(Sliding(spec, tile, machine, function).item)
 
 
-class _Emitter:
+class Sliding:
+    """Emits a depthwise convolution, or strips of one, on the operands of `function`."""
+
     def __init__(self, spec: Depthwise, tile: PlaneTile, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
         self.window = spec.window

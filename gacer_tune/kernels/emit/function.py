@@ -29,6 +29,10 @@ class Function:
 
     def build(self, body: Callable[[Expr], None]) -> tirx.PrimFunc:
         """Return the function; body(item) emits what computes one work item."""
+        return self.build_from(lambda _: body)
+
+    def build_from(self, start: Callable[[Expr], Callable[[Expr], None]]) -> tirx.PrimFunc:
+        """The same; start(lo) emits what comes before the first item, and returns the emitter of one."""
         pointers = [
             tirx.Var(f"p{i}", PointerType(PrimType(stored(tensor.dtype)))) for i, tensor in enumerate(self.tensors)
         ]
@@ -36,6 +40,7 @@ class Function:
         with IRBuilder() as builder, T.attr(zero, "kernel", zero):
             for tensor, pointer in zip(self.tensors, pointers, strict=True):
                 self.buffers.append(T.decl_buffer((tensor.span,), stored(tensor.dtype), data=pointer))
+            body = start(lo)
             with T.serial(0, hi - lo) as item:
                 body(item + lo)
         attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True, "global_symbol": self.name})
