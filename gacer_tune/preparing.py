@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -72,24 +73,28 @@ def read_models(settings: Settings, machine: Processor, listen: Listen, cache: C
         if key not in lowered:
             place = stored.key_of(key, machine)
             known = None if cache is None else stored.find(cache, place)
-            lowered[key] = known or _lowered(tenant, machine)
+            lowered[key], now = (known, digest) if known else _lowered(tenant, machine)
             # A file that was exchanged meanwhile must not be remembered under the digest of the earlier one.
-            if cache is not None and known is None and model_digest(tenant.path) == digest:
+            if cache is not None and known is None and now == digest:
                 lowered[key] = stored.keep(cache, place, lowered[key])
         slo_s = 0.0 if tenant.slo_ms is None else tenant.slo_ms / 1000
         models.append(Model(tenant.name, key, lowered[key], tenant.batch or 1, tenant.weight, slo_s))
     return models
 
 
-def _lowered(tenant: TenantSettings, machine: Processor) -> LoweredModel:
-    from gacer_tune.frontend.load import load_model
+def _lowered(tenant: TenantSettings, machine: Processor) -> tuple[LoweredModel, str]:
+    """The model, and the digest of its file after it was read."""
+    from gacer_tune.frontend.load import load_model, model_digest
     from gacer_tune.frontend.shapes import input_bounds
 
     model = load_model(tenant.path, tenant.shapes, tenant.batch)
-    try:
-        return lower_model(model, machine, input_bounds(model))
-    except UserError as error:
-        raise UserError(f"{tenant.path}: {error}") from error
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(model_digest, tenant.path)
+        try:
+            lowered = lower_model(model, machine, input_bounds(model))
+        except UserError as error:
+            raise UserError(f"{tenant.path}: {error}") from error
+        return lowered, digest.result()
 
 
 def _model_key(digest: str, tenant: TenantSettings) -> str:

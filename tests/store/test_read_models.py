@@ -91,13 +91,13 @@ def test_a_file_that_is_exchanged_while_it_is_read_is_not_kept(
     path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the weights of the later file would be remembered under the digest of the earlier one."""
-    right, original = preparing.lower_model, path.read_bytes()
+    right, original = load.load_model, path.read_bytes()
 
-    def exchanging(*given: Any) -> Any:
+    def exchanging(*given: Any) -> onnx.ModelProto:
         changed(path)
         return right(*given)
 
-    monkeypatch.setattr(preparing, "lower_model", exchanging)
+    monkeypatch.setattr(load, "load_model", exchanging)
     read(path, cache)
     assert cache.list() == ()
     monkeypatch.undo()
