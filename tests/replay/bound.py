@@ -60,8 +60,8 @@ def main() -> None:
 def row(mix: str, workload: Workload, profile: Profile, device: Device, seconds: float) -> str:
     sequential = baselines(workload, profile, device.lanes)["sequential"]
     trials = list(tune(workload, device, profile, TuneOptions(seconds, MOST_TRIALS, anchored=True)))
-    joint = finalists(trials, Objective(workload))[0].schedule
-    _, gain = paired(device, sequential, joint)
+    found = finalists(trials, Objective(workload))
+    _, gain = paired(device, sequential, found[0].schedule if found else sequential)
     sequential_s, alone = paired(device, sequential, baselines(workload, profile, 1)["sequential"])
     room = alone * device.lanes
     used = f"{(gain - 1) / (room - 1):.0%}" if room > 1.02 else "nothing"
