@@ -146,7 +146,7 @@ def test_failures_are_not_learned() -> None:
     failed = [Trial(s, Failure("timeout", ""), "random", i) for i, s in enumerate(drawn)]
     assert not ranker.model(failed).members
     some = [Trial(t.schedule, Timing((1.0,), (1.0,) * 3), "random", t.number) if t.number % 2 else t for t in failed]
-    assert ranker.model(some).samples == 19, "of 20 that ran: fitted again after every 15 percent"
+    assert ranker.model(some).samples == 16, "of 20 that ran: fitted again after every 25 percent"
 
 
 def test_all_schedules_of_a_toy_are_enumerated_once() -> None:
