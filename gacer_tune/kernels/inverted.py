@@ -122,6 +122,7 @@ def _product(spec: Conv2d, machine: Machine, sizes: Pair, widest: bool) -> ConvT
     widest: the register tile has many columns, else the fewest cycles in the model.
     """
     rows, limit = sizes
-    pairs = [pair for pair in register_tiles(spec, machine, most=12) if pair[0] <= limit] or [(1, 1)]
+    pairs = [pair for pair in register_tiles(spec, machine, most=12) if pair[0] <= limit]
+    pairs = pairs or [(limit, min(COLUMNS, spec.out.shape[2]))]  # of narrow images wider ones are the best
     best = max(pairs, key=lambda pair: pair[1]) if widest else pairs[0]
     return ConvTile(*best, rows, 0, ceildiv(spec.out.shape[3], best[0] * machine.vector), "ohw")

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,6 +112,16 @@ def test_scratch_holds_the_rows_that_a_window_reaches() -> None:
     rows = {size: ring(spec, tile, machine).shape[1] for size, tile in tiles.items()}
     assert rows[1] == 4
     assert all(height == min(40, 1 << (size + 1).bit_length()) for size, height in rows.items())
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 7, 14])
+def test_both_parts_have_the_same_channel_tiles(columns: int) -> None:
+    """However few columns there are, for which wider register tiles would be better."""
+    shape = (1, 5, columns, 48)
+    point = Conv2d(dense((1, 5, columns, 12)), dense(shape))
+    spec = Inverted(point, Depthwise(dense(shape), dense(shape), (3, 3), (1, 1), (1, 1)), None)
+    tiles = [tile for machine in machines() for tile in candidates(spec, machine)]
+    assert all(tile.expand is not None and tile.expand.vectors == tile.vectors for tile in tiles)
 
 
 def test_operands_are_those_of_the_parts() -> None:
