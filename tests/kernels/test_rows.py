@@ -53,6 +53,14 @@ def reference(spec: Rows, source: Array, scale: Array | float, bias: Array | flo
     return found
 
 
+def tolerance(spec: Rows, source: Array) -> float:
+    """More where values of a row differ by little of their size: what is left of them has their mean's rounding."""
+    if spec.kind != "layer_norm":
+        return TOLERANCE
+    deviation = np.sqrt(source.astype(np.float64).var(-1) + spec.epsilon)
+    return TOLERANCE + 4 * float(np.finfo(np.float32).eps * (np.abs(source).max(-1) / deviation).max())
+
+
 @few(15)
 @given(specs(), st.sampled_from(machines()), seeds, cuts)
 def test_matches_numpy(spec: Rows, machine: Machine, seed: int, cut: float) -> None:
@@ -63,7 +71,8 @@ def test_matches_numpy(spec: Rows, machine: Machine, seed: int, cut: float) -> N
     factors = [found for found in (scale, bias) if found is not None]
     found = outputs(spec, [operand(spec.source, source), *factors, *rest], machine, cut)
     expected = reference(spec, source, 1.0 if scale is None else scale.array, 0.0 if bias is None else bias.array)
-    assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE
+    bound = tolerance(spec, source)
+    assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= bound
 
 
 def test_masked_and_huge_values_leave_softmax_exact() -> None:
