@@ -10,7 +10,8 @@ from gacer_tune.kernels.tensor import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """kind `acc`: the value handed in; `step`: result of an earlier step; `operand`: an element of an operand.
+    """kind `acc`: the value handed in, of several number `index`; `step`: result of an earlier step; `operand`: an
+    element of an operand.
 
     `value` and `dtype` are those of a `const`.
     """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.graph import Graph, Node
+from gacer_tune.lowering.recurrent import step
 
 ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "gacer.LayerNorm"})
 LONGEST = 16
@@ -23,10 +24,12 @@ class Group:
 
     parts: of an attention, the groups that are its scores, its softmax and its product with the values; of an inverted
     residual, those of its convolutions.
+    gates: True for a step of a recurrent net, which may have several values that are read outside.
     """
 
     nodes: tuple[int, ...]
     parts: tuple[Group, ...] = ()
+    gates: bool = False
 
     @property
     def first(self) -> int:
@@ -37,15 +40,19 @@ class Group:
         return self.nodes[-1]
 
 
-def fuse(graph: Graph) -> list[Group]:
-    """Return every node in exactly one group, groups in the order they run."""
+def fuse(graph: Graph, recurrent: bool = False) -> list[Group]:
+    """Return every node in exactly one group, groups in the order they run; steps of recurrent nets as one if asked."""
     readers = graph.readers()
     taken: set[int] = set()
     groups = []
     for number, node in enumerate(graph.nodes):
         if number in taken:
             continue
-        group = _grow(graph, number, readers, taken) if node.op in ANCHORS | ELEMENTWISE else Group((number,))
+        steps = step(graph, number, readers, taken) if recurrent else ()
+        if steps:
+            group = Group(steps, gates=True)
+        else:
+            group = _grow(graph, number, readers, taken) if node.op in ANCHORS | ELEMENTWISE else Group((number,))
         taken.update(group.nodes)
         groups.append(group)
     found = _inverted_residuals(graph, _attentions(graph, groups, readers), readers)

@@ -13,7 +13,7 @@ from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.tensor import dense
-from gacer_tune.lowering import attention, inverted, winograd
+from gacer_tune.lowering import attention, gates, inverted, winograd
 from gacer_tune.lowering.context import Epilogue, Lowering, program
 from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, images, read_conv
 from gacer_tune.lowering.fusion import Group
@@ -75,6 +75,9 @@ def _leading(view: View, count: int) -> View:
 
 def matmul(low: Lowering, group: Group) -> None:
     graph, node = low.graph, low.graph.nodes[group.first]
+    if group.gates:
+        gates.lower(low, group)
+        return
     if group.parts:
         if not attention.lower(low, group, _read_order(graph, graph.nodes[group.last].outputs[0])):
             for part, rule in zip(group.parts, (matmul, softmax, matmul), strict=True):

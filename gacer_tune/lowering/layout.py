@@ -11,7 +11,7 @@ from gacer_tune.lowering.graph import Graph, Node
 from gacer_tune.lowering.interleave import INTERLEAVE
 from gacer_tune.lowering.view import View, memory_order
 
-IN_PLACE = ANCHORS | ELEMENTWISE | {"MaxPool", "AveragePool", "Concat", "Resize", "LRN"}
+IN_PLACE = ANCHORS | ELEMENTWISE | {"MaxPool", "AveragePool", "Concat", "Resize", "LRN", "Gather"}
 
 
 def concat_slots(graph: Graph) -> dict[str, Slot]:

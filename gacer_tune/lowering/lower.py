@@ -11,7 +11,7 @@ import onnx
 from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Buffer, Port
 from gacer_tune.kernels import mapping
-from gacer_tune.kernels.machine import Target
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import NBYTES
 from gacer_tune.lowering import fallback, heavy, images, layout, pooling, rows, transposed
 from gacer_tune.lowering.context import CHANNELS_LAST, LoweredOp, Lowering, program
@@ -81,7 +81,7 @@ def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int])
     graph = interleaved(graph)
     low = Lowering(graph, machine, layout.concat_slots(graph))
     inputs = tuple(_input(low, name, bounds.get(name, 0)) for name in graph.inputs)
-    for group in fuse(graph):
+    for group in fuse(graph, recurrent=isinstance(machine, Machine)):
         fallback.lower_group(low, group, RULES)
     outputs = tuple(_output(low, name) for name in graph.outputs)
     return LoweredModel(tuple(low.ops), tuple(low.buffers), inputs, outputs, low.weights)

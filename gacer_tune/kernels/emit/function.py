@@ -69,11 +69,16 @@ class Function:
 
     def finish(self, program: Program, first: int, index: Index, value: Expr | None, width: int) -> Expr:
         """Run the program on a value at an index; its operands are the function's operands from `first` on."""
+        results = self.steps(program, first, index, [value], width)
+        return results[-1] if results else value
+
+    def steps(self, program: Program, first: int, index: Index, values: Sequence[Expr], width: int) -> list[Expr]:
+        """Results of all steps of a program on values at an index."""
         results: list[Expr] = []
 
         def argument(arg: Arg) -> Expr:
             if arg.kind == "acc":
-                return value
+                return values[arg.index]
             if arg.kind == "step":
                 return results[arg.index]
             if arg.kind == "operand":
@@ -83,7 +88,7 @@ class Function:
 
         for step in program.steps:
             results.append(scalar.apply(step.fn, [argument(a) for a in step.args], step.dtype, step.params))
-        return results[-1] if results else value
+        return results
 
 
 def stored(dtype: str) -> str:
