@@ -87,3 +87,8 @@ def test_the_digest_of_an_odd_file_is_the_same_refusal_as_ever(tmp_path: Path) -
     path.write_bytes(bulky().SerializeToString()[:-4000])
     with pytest.raises(UserError, match=r"m\.onnx: truncated ONNX model: the file ends in the middle of a field"):
         model_digest(path)
+
+
+def test_a_field_that_is_longer_than_what_it_is_in_is_not_judged() -> None:
+    graph_of_two, node_of_sixteen = b"\x3a\x02", b"\x0a\x10"
+    assert parsed(graph_of_two + node_of_sixteen + b"\x12\x0e" + b"a" * 14) is None
