@@ -157,10 +157,10 @@ def values(dtype: str, case: Case, seed: int) -> Array:
     return spread.astype(np.float32)
 
 
-def computed(case: Case, inputs: list[Array]) -> tuple[Array, Array]:
-    """What the function makes of vectors, and of single elements."""
+def computed(case: Case, inputs: list[Array], *more: Arg) -> tuple[Array, Array]:
+    """What the function makes of vectors, and of single elements; `more` arguments come last."""
     machine, shape = machines()[0], (2, COUNT)
-    args = tuple(Arg("operand", i) for i in range(len(inputs)))
+    args = (*(Arg("operand", i) for i in range(len(inputs))), *more)
     program = Program((Step(case.fn, args, case.out, case.params),), tuple(dense(shape, t) for t in case.types))
     function = Function("kernel", (*program.operands, dense(shape, case.out)))
 
@@ -195,6 +195,25 @@ def test_rounded_functions(case: Case) -> None:
     for found in computed(case, inputs):
         error = np.abs(found - expected) - case.relative * np.abs(expected)
         assert error.max() <= case.absolute, f"{error.max():.1e} at {inputs[0][error.argmax()]}"
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [(88.5, math.inf), (200.0, math.inf), (math.inf, math.inf), (-88.0, 0.0), (-1e9, 0.0), (-math.inf, 0.0)],
+)
+def test_exp_overflows_to_infinity_and_underflows_to_zero(x: float, expected: float) -> None:
+    inputs = [np.full(COUNT, x, np.float32)]
+    for found in computed(Case("exp", np.exp), inputs):
+        assert np.array_equal(found, np.full(COUNT, expected, np.float32))
+
+
+@pytest.mark.parametrize(("dtype", "zero"), [("float32", 0.0), ("float32", -0.0), ("int64", 0.0), ("int32", 0.0)])
+def test_a_constant_zero_divides_as_numpy_has_it(dtype: str, zero: float) -> None:
+    x = np.resize(np.array([-2, 0, 3], dtype), COUNT)
+    with np.errstate(all="ignore"):
+        expected = x / np.float32(zero) if dtype == "float32" else x // np.zeros(1, dtype)
+    for found in computed(Case("div", np.divide, (dtype,), dtype), [x], Arg("const", value=zero, dtype=dtype)):
+        assert np.array_equal(found, expected, equal_nan=True)
 
 
 def test_each_function_has_a_case() -> None:

@@ -64,11 +64,12 @@ def reinterpret(x: Expr, dtype: str) -> Expr:
 def exp(x: Expr) -> Expr:
     """2^n * e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r as a polynomial of degree 5.
 
-    Added to 1.5 * 2^23 and the bias of exponents, n stands in the lowest bits, and a shift makes 2^n of it.
+    Added to 1.5 * 2^23 and the bias of exponents, n stands in the lowest bits, and a shift makes 2^n of it: infinity
+    for n = 128, which is all above 88.376 (the largest float32 is e^88.723), and 0 for n = -127, all below -87.68.
     """
     if element(x) != "float32":
         return tirx.exp(x)
-    x = tirx.max(tirx.min(x, like(88.3762626647949, x)), like(-87.3, x))
+    x = tirx.max(tirx.min(x, like(88.7, x)), like(-88.0, x))
     n = tirx.floor(x * like(1.44269504088896341, x) + like(0.5, x))
     r = x - n * like(0.693359375, x) + n * like(2.12194440e-4, x)
     power = reinterpret(reinterpret(n + like(_EXPONENT, x), "int32") << like_int(23, x), "float32")
@@ -143,6 +144,12 @@ def softplus(x: Expr) -> Expr:
 
 
 def div(x: Expr, y: Expr) -> Expr:
+    """Numpy's for floats, also by a constant 0, which TVM refuses to divide by; of integers that is 0, as numpy's."""
+    constant = y.value if isinstance(y, tirx.Broadcast) else y
+    if isinstance(constant, tirx.FloatImm | tirx.IntImm) and constant.value == 0:
+        if isinstance(constant, tirx.IntImm):
+            return like(0, x)
+        return x * like(math.copysign(math.inf, constant.value), x)
     return x / y if element(x).startswith("float") else tirx.truncdiv(x, y)
 
 
