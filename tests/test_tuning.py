@@ -174,3 +174,23 @@ def test_a_search_says_what_earlier_ones_taught_it_and_can_be_told_to_forget(tmp
     assert again["started"].startswith("1 cached schedule and what ")
     alone = finish(start(command(paths[2:], tmp_path / "four", *cache, "--no-warm-start")))
     assert alone["started"] == ""
+
+
+def test_a_second_run_starts_from_what_the_first_one_kept_and_mends_what_is_damaged(tmp_path: Path) -> None:
+    path, cache = tmp_path / "tiny_mlp.onnx", tmp_path / "cache"
+    path.write_bytes(models.MODELS["tiny_mlp"]().SerializeToString())
+    options = ("--cache", str(cache), "--trials", "4", "--budget", "30s")
+    finish(start(command([path], tmp_path / "one", *options)))
+    kept = [file for kind in ("lowered", "safetensors", "outputs") for file in cache.glob(f"??/*.{kind}")]
+    assert len(kept) == 3
+    before = {file: file.read_bytes() for file in kept}
+    for file in kept:
+        file.write_bytes(b"damaged")
+    again = start(command([path], tmp_path / "two", *options))
+    _, said = again.communicate(timeout=300)
+    assert again.returncode == 0, said
+    assert {file: file.read_bytes() for file in kept} == before
+    told = [line for line in said.splitlines() if "damaged, it is made anew" in line]
+    assert [sum(str(file) in line for line in told) for file in kept[::2]] == [1, 1], "the document, and the outputs"
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "two")]
+    assert weights[0] == weights[1]
