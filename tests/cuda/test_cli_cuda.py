@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import onnx
 import pytest
@@ -104,6 +104,7 @@ class About:
 class FakeCuda:
     """As much of CUDA's runtime as asking for a GPU takes."""
 
+    cudaError_t: ClassVar[type[Status]] = Status  # noqa: N815 - as the bindings call it
     driver: int = 13000
     devices: int = 1
     about: About = field(default_factory=About)
