@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -26,7 +26,6 @@ from gacer_tune.kernels.build import build
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.rules import Processor, code_version
 from gacer_tune.kernels.scheduled import is_scheduled
-from gacer_tune.lowering.graph import Array
 from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.search.simulated_gpu import profile_of
 from gacer_tune.selection import adopted, select
@@ -34,6 +33,7 @@ from gacer_tune.store import lowered as stored
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.schedules import records
+from gacer_tune.store.tensors import save_weights
 from gacer_tune.targets import DEFAULT_PRECISION, device_key, lanes_of, machine_here, machine_of, model_of
 from gacer_tune.temporary import temporary_folder
 from gacer_tune.tenants import Compiled, Model, assemble, functions
@@ -171,16 +171,6 @@ def _stage_weights(path: Path, models: Sequence[Model], compiled: Compiled) -> N
             os.link(only, path)
             return
     save_weights(path, compiled.weights.items())
-
-
-def save_weights(path: Path, weights: Iterable[tuple[str, Array]]) -> None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
-    try:
-        save_file(dict(weights), str(path))
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
 
 
 def _stage(folder: Path, compiled: Compiled, workload: Workload, cache: Cache, listen: Listen) -> None:

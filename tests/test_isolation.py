@@ -15,12 +15,12 @@ from gacer_tune.devices.child import ChildDevice, Limits
 from gacer_tune.executor import threads
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import sequential
-from gacer_tune.preparing import save_weights
 from gacer_tune.search.acceptance import accept, finalists
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Timing
 from gacer_tune.search.tune import TuneOptions, tune
+from gacer_tune.store.tensors import save_weights
 from gacer_tune.tenants import functions
 from tests.support.compiled import Built, tiny
 

@@ -24,8 +24,8 @@ from gacer_tune.kernels.rules import Source, Spec
 from gacer_tune.kernels.scheduled import Scheduled
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.graph import Array
-from gacer_tune.preparing import save_weights
 from gacer_tune.search.trial import Result, Timing
+from gacer_tune.store.tensors import save_weights
 
 REPEATS = 12
 SLOW = 1.5  # a candidate whose run takes so many times as long as the best is not run again

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,17 @@ def find_arrays(cache: Cache, key: str) -> dict[str, NDArray[Any]] | None:
         return None if path is None else mapped(path)
     except (OSError, ValueError, KeyError):
         return None  # collected by another process since, or of a type that is not known here
+
+
+def save_weights(path: Path, weights: Iterable[tuple[str, NDArray[Any]]]) -> None:
+    """Write a safetensors file. Raises UserError where it cannot be written."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file(dict(weights), str(path))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be written: {error}") from error
 
 
 def put_arrays(cache: Cache, key: str, arrays: Mapping[str, NDArray[Any]], suffix: str) -> Path:

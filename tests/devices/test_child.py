@@ -18,8 +18,8 @@ from gacer_tune.devices.child import ChildDevice
 from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
 from gacer_tune.ir.schedule import sequential
-from gacer_tune.preparing import save_weights
 from gacer_tune.search.trial import Failure, Timing
+from gacer_tune.store.tensors import save_weights
 from gacer_tune.tenants import functions
 from tests.support.compiled import tiny
 

@@ -29,8 +29,8 @@ from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
 from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
 from gacer_tune.lowering.lower import lower_model
-from gacer_tune.preparing import save_weights
 from gacer_tune.store.cache import Cache
+from gacer_tune.store.tensors import save_weights
 from gacer_tune.tenants import Model, assemble, functions
 from models import MODELS
 from models.transformer import BERT_SMALL, VIT_TINY, bert, vit
