@@ -203,6 +203,14 @@ def test_a_hopeless_schedule_gets_no_more_pairs(seconds: tuple[float, ...], coun
     assert hopeless(timing.seconds, 1.2) == (count < 3)
 
 
+def test_one_pair_is_not_believed_while_the_machine_changes() -> None:
+    """The anchor was fast, the schedule slow: so it is the machine, as the next run of the anchor tells."""
+    anchors = iter((1.0, 2.0, 2.0, 2.0))
+    timing = paired(lambda: next(anchors), runs_of(2.0, 2.0, 2.0), 3, usual_s=1.0, give_up_s=1.2)
+    assert timing.seconds == (2.0, 1.0, 1.0)
+    assert not hopeless(timing.seconds, 1.2)
+
+
 def test_a_device_without_pairs_of_its_own_takes_turns() -> None:
     slow, fast = sorted({lane_per_tenant(MIX, 2), sequential(MIX, 2)}, key=true_s, reverse=True)
     anchor = fast, true_s(fast)

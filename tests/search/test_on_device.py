@@ -115,7 +115,7 @@ def test_the_anchor_stays_loaded_and_outputs_are_checked_once(built: Built, monk
             assert all(run > 0 for run in timing.raw_s)
     assert len(loads) == len(set(loads)) == 11
     hopeless = bench.beside(anchor, candidates[0], 3, give_up_s=1e-9)
-    assert isinstance(hopeless, Timing) and len(hopeless.seconds) == 1
+    assert isinstance(hopeless, Timing) and len(hopeless.seconds) < 3  # two where the machine changed meanwhile
 
 
 def test_wrong_outputs_are_found_beside_the_anchor(built: Built) -> None:
