@@ -12,6 +12,7 @@ from gacer_tune.ir.workload import Op, Tenant
 from gacer_tune.report.units import number_text
 
 UNRULED = "default"  # kind of an op that no schedule rule knows
+COPY = "copy"  # kind of one that only moves values: a transpose or reshape that no choice of layout has removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,14 @@ def ops_table(name: str, rows: Sequence[OpRow]) -> Table:
 
 
 def totals(tenant: Tenant, rows: Sequence[OpRow]) -> str:
-    """`det: 58 ops in 60 kernels, 3640 MFLOP, 92.1 MB moved; a rule for every op`."""
+    """`det: 58 ops in 60 kernels, 3640 MFLOP, 92.1 MB moved; 1 op only copies; a rule for every op`."""
     unruled = [row.name for row in rows if row.default_schedule]
     known = f"default schedule, so slower than it could be: {', '.join(unruled)}" if unruled else "a rule for every op"
-    kernels = sum(row.kernels for row in rows)
+    kernels, copies = sum(row.kernels for row in rows), sum(row.kind == COPY for row in rows)
+    copied = f"{copies or 'no'} {'op only copies' if copies == 1 else 'ops only copy'}"
     mflop = number_text(sum(row.flops for row in rows) / 1e6)
     moved = number_text(sum(row.nbytes for row in rows) / 1e6)
-    return f"{tenant.name}: {len(rows)} ops in {kernels} kernels, {mflop} MFLOP, {moved} MB moved; {known}"
+    return f"{tenant.name}: {len(rows)} ops in {kernels} kernels, {mflop} MFLOP, {moved} MB moved; {copied}; {known}"
 
 
 def _row(op: Op) -> OpRow:

@@ -49,7 +49,17 @@ def test_ops_that_no_rule_knows_are_named() -> None:
     assert [row.default_schedule for row in rows] == [False, False, True]
     assert (rows[2].kernels, rows[2].variants, rows[2].items, rows[2].flops) == (2, (3, 3), (4, 2), 2000)
     assert totals(tenant, rows).endswith("; default schedule, so slower than it could be: strange")
-    assert totals(tenant, rows[:2]) == "det: 2 ops in 2 kernels, 0.002 MFLOP, 0.000 MB moved; a rule for every op"
+    assert (
+        totals(tenant, rows[:2])
+        == "det: 2 ops in 2 kernels, 0.002 MFLOP, 0.000 MB moved; no ops only copy; a rule for every op"
+    )
+
+
+def test_ops_that_only_copy_are_counted() -> None:
+    tenant = chain("det", (4, 2), variants=3)
+    moved = [Op(name, "copy", (tenant.kernels[0],)) for name in ("turned", "flat")]
+    for count, words in ((1, "; 1 op only copies;"), (2, "; 2 ops only copy;")):
+        assert words in totals(tenant, op_rows(replace(tenant, ops=(*tenant.ops, *moved[:count]))))
 
 
 def test_an_artifact_is_shown_in_words_and_in_time(cli: Cli, artifact: Path) -> None:
