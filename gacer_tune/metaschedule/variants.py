@@ -15,7 +15,6 @@ from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.tenants import Compiled
 
 HEAVY = 0.01  # of the arithmetic of the workload: a kernel with less is not searched
-TRIALS = 64  # of each kernel, unless asked for
 
 
 def with_scheduled(compiled: Compiled, trials: int, place: Place) -> Compiled:
