@@ -57,6 +57,8 @@ def candidates(spec: Spec, machine: Processor) -> Sequence[Tile]:
 
 def items(spec: Spec, tile: Tile, machine: Processor) -> int:
     """Work items of a variant; for a GPU: its thread blocks."""
+    if rule(tile) == SCHEDULED:
+        return int(tile.count)
     return int(module(spec, machine).items(spec, tile, machine))
 
 

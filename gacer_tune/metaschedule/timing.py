@@ -21,7 +21,6 @@ from gacer_tune.ir.workload import Op as IrOp
 from gacer_tune.kernels import rules
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.rules import Source, Spec
-from gacer_tune.kernels.scheduled import Scheduled
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.graph import Array
 from gacer_tune.search.trial import Result, Timing
@@ -65,7 +64,7 @@ def stage(sources: Sequence[Source], objects: Sequence[Path], folder: Path) -> W
     """Put the variants, given with their object files, and all that a child needs into an empty folder."""
     spec, machine = sources[0].spec, sources[0].machine
     assert isinstance(machine, Machine)
-    variants = [Variant(source.name, _items(source)) for source in sources]
+    variants = [Variant(s.name, rules.items(s.spec, s.tile, machine)) for s in sources]
     workload, weights = alone(spec, variants, machine)
     names = [variant.function for variant in variants]
     operands = len(workload.tenants[0].kernels[0].operands)
@@ -73,11 +72,6 @@ def stage(sources: Sequence[Source], objects: Sequence[Path], folder: Path) -> W
     save_weights(folder / "weights.safetensors", weights.items())
     (folder / "workload.json").write_text(json.dumps({"workload": workload.to_json(), "functions": names}))
     return workload
-
-
-def _items(source: Source) -> int:
-    tile = source.tile
-    return tile.count if isinstance(tile, Scheduled) else rules.items(source.spec, tile, source.machine)
 
 
 def plan(workload: Workload, lanes: int, variant: int) -> Schedule:
