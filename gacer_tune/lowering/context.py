@@ -123,10 +123,9 @@ class Lowering:
     def emit(self, name: str, kind: str, kernels: Sequence[LoweredKernel]) -> None:
         self.ops.append(LoweredOp(name, kind, tuple(kernels)))
 
-    def kernel(self, spec: Spec, reads: Sequence[View], out: View) -> LoweredKernel:
-        """The kernel with its operands; reads in parameter order, the output last."""
-        operands = [Operand(v.buffer, False, v.offset * STORED[v.dtype]) for v in reads]
-        return LoweredKernel(spec, (*operands, Operand(out.buffer, True, out.offset * STORED[out.dtype])))
+    def kernel(self, spec: Spec, reads: Sequence[View], *writes: View) -> LoweredKernel:
+        """The kernel with its operands; reads in parameter order, what it writes last."""
+        return LoweredKernel(spec, (*map(operand, reads), *(operand(view, writes=True) for view in writes)))
 
     def copy(self, source: View, out: View) -> LoweredKernel:
         return self.kernel(mapping.copy(source.tensor, out.tensor), [source], out)
@@ -169,6 +168,10 @@ class Lowering:
             steps += elementwise.steps(self.graph, node, args, len(steps))
             results[node.outputs[0]] = Arg("step", len(steps) - 1)
         return Epilogue(tuple(steps), tuple(operands))
+
+
+def operand(view: View, writes: bool = False) -> Operand:
+    return Operand(view.buffer, writes, view.offset * STORED[view.dtype])
 
 
 def program(epilogue: Epilogue, operands: Sequence[View]) -> Program:

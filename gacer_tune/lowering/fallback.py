@@ -21,9 +21,8 @@ from gacer_tune.frontend import fold, nodes
 from gacer_tune.frontend import graph as frontend
 from gacer_tune.frontend.elementary import remove_identities
 from gacer_tune.frontend.support import require_supported
-from gacer_tune.ir.workload import Operand
 from gacer_tune.kernels.fallback import Stage
-from gacer_tune.kernels.tensor import NBYTES, STORED, contiguous
+from gacer_tune.kernels.tensor import NBYTES, contiguous
 from gacer_tune.lowering.context import LoweredKernel, Lowering
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph, Node
@@ -241,17 +240,11 @@ def default(low: Lowering, node: Node) -> None:
     for number, nest in enumerate(nests.nests):
         reads, writes = (tuple(nests.tensors[name] for name in side) for side in (nest.reads, nest.writes))
         spec = Stage(alone.model, number, reads, writes, nest.loops, nest.flops)
-        operands = [_operand(places[name], False) for name in nest.reads]
-        operands += [_operand(places[name], True) for name in nest.writes]
-        kernels.append(LoweredKernel(spec, tuple(operands)))
+        kernels.append(low.kernel(spec, [places[name] for name in nest.reads], *(places[name] for name in nest.writes)))
     for value, name in zip(nests.outputs, results, strict=True):
         if low.views[name] != places[value]:
             kernels.append(low.copy(places[value], low.views[name]))
     low.emit(node.name, "default", kernels)
-
-
-def _operand(view: View, writes: bool) -> Operand:
-    return Operand(view.buffer, writes, view.offset * STORED[view.dtype])
 
 
 def _dense(low: Lowering, node: Node, name: str) -> View:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gacer_tune.ir.workload import Operand
 from gacer_tune.kernels.gates import Gates
 from gacer_tune.kernels.machine import Target
 from gacer_tune.kernels.program import Arg, Program, Step
-from gacer_tune.kernels.tensor import STORED, ceildiv
+from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.lowering import elementwise
-from gacer_tune.lowering.context import LoweredKernel, Lowering
+from gacer_tune.lowering.context import Lowering
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Node
 from gacer_tune.lowering.recurrent import bounds, kept
@@ -33,9 +32,7 @@ def lower(low: Lowering, group: Group) -> None:
     program = Program(tuple(taken.steps), tuple(view.tensor for view in operands))
     parts = weight.shape[1] // weight.shape[0]
     spec = Gates(left.tensor, parts, tuple(view.tensor for view in outs), program, results)
-    reads = tuple(Operand(v.buffer, False, v.offset * STORED[v.dtype]) for v in (left, packed, *operands))
-    writes = tuple(Operand(v.buffer, True, v.offset * STORED[v.dtype]) for v in outs)
-    low.emit(product.name, "matmul_gates", [LoweredKernel(spec, (*reads, *writes))])
+    low.emit(product.name, "matmul_gates", [low.kernel(spec, (left, packed, *operands), *outs)])
 
 
 def gate_weight(weight: Array, machine: Target) -> Array:
