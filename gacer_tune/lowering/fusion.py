@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
+from gacer_tune.lowering.conv_node import ConvNode, read_conv
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.graph import Graph, Node
 from gacer_tune.lowering.recurrent import step
@@ -97,12 +98,15 @@ def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, li
 
     def joined(value: str, reader: int, other: Group | None) -> bool:
         """Whether a 1x1 convolution of no other group makes or takes a value that nobody else reads."""
-        free = other in found and value not in graph.outputs and readers.get(value) == [reader]
-        return free and other is not None and _is_point(graph, graph.nodes[other.first])
+        if other is None or other not in found or value in graph.outputs or readers.get(value) != [reader]:
+            return False
+        conv = _constant_conv(graph, graph.nodes[other.first])
+        return conv is not None and conv.point
 
     for group in groups:
         node, value = graph.nodes[group.first], graph.nodes[group.last].outputs[0]
-        if group not in found or not _is_depthwise(graph, node):
+        conv = _constant_conv(graph, node) if group in found else None
+        if conv is None or not conv.depthwise:
             continue
         before, read = makers.get(node.inputs[0]), readers.get(value, [])
         behind = of.get(read[0]) if len(read) == 1 and graph.nodes[read[0]].inputs[0] == value else None
@@ -115,19 +119,10 @@ def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, li
     return list(found)
 
 
-def _is_depthwise(graph: Graph, node: Node) -> bool:
-    if node.op != "Conv" or node.inputs[1] not in graph.constants or len(graph.shapes[node.inputs[0]]) != 4:
-        return False
-    channels, groups = graph.shapes[node.inputs[0]][1], int(node.attributes.get("group", 1))
-    return groups > 1 and groups == channels == graph.shapes[node.inputs[1]][0]
-
-
-def _is_point(graph: Graph, node: Node) -> bool:
-    """A convolution that multiplies every pixel with one matrix."""
-    if node.op != "Conv" or node.inputs[1] not in graph.constants or graph.shapes[node.inputs[1]][2:] != (1, 1):
-        return False
-    moved = set(node.attributes.get("strides", ())) | {1 - one for one in node.attributes.get("pads", ())}
-    return moved <= {1} and int(node.attributes.get("group", 1)) == 1
+def _constant_conv(graph: Graph, node: Node) -> ConvNode | None:
+    """What a convolution of images with constant weights says; None for all other nodes."""
+    fits = node.op == "Conv" and node.inputs[1] in graph.constants and len(graph.shapes[node.inputs[0]]) == 4
+    return read_conv(graph, node) if fits else None
 
 
 def softmax_axis(graph: Graph, node: Node) -> int:

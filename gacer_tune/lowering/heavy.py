@@ -15,7 +15,8 @@ from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.tensor import dense
 from gacer_tune.lowering import attention, gates, inverted, winograd
 from gacer_tune.lowering.context import Epilogue, Lowering, program
-from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, images, read_conv
+from gacer_tune.lowering.conv_node import read_conv
+from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, images
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph
 from gacer_tune.lowering.rows import softmax

@@ -10,7 +10,8 @@ from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, dense
 from gacer_tune.lowering.context import Lowering, program
-from gacer_tune.lowering.convolution import ConvNode, bias_of, channels_behind, channels_last, images, read_conv
+from gacer_tune.lowering.conv_node import ConvNode, read_conv
+from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, images
 from gacer_tune.lowering.fusion import Group
 
 Alone = Callable[[Lowering, Group], None]

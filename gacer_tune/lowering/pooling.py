@@ -7,7 +7,8 @@ from typing import Literal
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.pool import Pool
 from gacer_tune.lowering.context import Lowering
-from gacer_tune.lowering.convolution import channels_behind, images, pair, window
+from gacer_tune.lowering.conv_node import pair, window
+from gacer_tune.lowering.convolution import channels_behind, images
 from gacer_tune.lowering.fusion import Group
 
 Kind = Literal["max", "avg"]

@@ -15,7 +15,8 @@ from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, LoweredKernel, Lowering, program
-from gacer_tune.lowering.convolution import along_channels, channels_last, window
+from gacer_tune.lowering.conv_node import window
+from gacer_tune.lowering.convolution import along_channels, channels_last
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Node
 from gacer_tune.lowering.view import View
