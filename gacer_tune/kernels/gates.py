@@ -39,7 +39,7 @@ class Gates:
         return 2 * self.left.size * self.parts * self.out.shape[1]
 
     def weight(self, machine: Target) -> Tensor:
-        """Packed weights: (blocks of units, k, parts, units of a block), see lowering/gates.py."""
+        """Packed weights: (blocks of units, k, parts, units of a block), see `pack.gate_weight`."""
         return dense((ceildiv(self.out.shape[1], machine.vector), self.left.shape[1], self.parts, machine.vector))
 
     def tensors(self, machine: Target) -> tuple[Tensor, ...]:

@@ -39,3 +39,13 @@ def depthwise_weight(weight: Floats, machine: Target) -> Floats:
     padded = np.zeros((ceildiv(channels, machine.vector) * machine.vector, *weight.shape[2:]), np.float32)
     padded[:channels] = weight[:, 0]
     return np.ascontiguousarray(padded.transpose(1, 2, 0))
+
+
+def gate_weight(weight: Floats, machine: Target) -> Floats:
+    """(k, parts * k) -> (blocks of units, k, parts, units of a block), zeros beyond the last unit."""
+    units, columns = weight.shape
+    parts, blocks = columns // units, ceildiv(units, machine.vector)
+    padded = np.zeros((units, parts, blocks * machine.vector), np.float32)
+    padded[:, :, :units] = weight.reshape(units, parts, units)
+    split = padded.reshape(units, parts, blocks, machine.vector)
+    return np.ascontiguousarray(split.transpose(2, 0, 1, 3))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from gacer_tune.kernels import pack
 from gacer_tune.kernels.gates import Gates
-from gacer_tune.kernels.machine import Target
 from gacer_tune.kernels.program import Arg, Program, Step
-from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.lowering import elementwise
 from gacer_tune.lowering.context import Lowering
 from gacer_tune.lowering.fusion import Group
-from gacer_tune.lowering.graph import Array, Node
+from gacer_tune.lowering.graph import Node
 from gacer_tune.lowering.recurrent import bounds, kept
 from gacer_tune.lowering.view import View, flatten
 
@@ -27,22 +24,12 @@ def lower(low: Lowering, group: Group) -> None:
     stored = kept(graph, group.nodes, graph.readers())
     outs = [_rows(low.output(node.outputs[0], tuple(range(len(graph.shapes[node.outputs[0]]))))) for node in stored]
     results = tuple(taken.parts[node.outputs[0]][0].index for node in stored)
-    packed = low.weight(f"{product.name}.weight", gate_weight(weight, low.machine))
+    packed = low.weight(f"{product.name}.weight", pack.gate_weight(weight, low.machine))
     left, operands = _rows(low.view(product.inputs[0])), taken.operands
     program = Program(tuple(taken.steps), tuple(view.tensor for view in operands))
     parts = weight.shape[1] // weight.shape[0]
     spec = Gates(left.tensor, parts, tuple(view.tensor for view in outs), program, results)
     low.emit(product.name, "matmul_gates", [low.kernel(spec, (left, packed, *operands), *outs)])
-
-
-def gate_weight(weight: Array, machine: Target) -> Array:
-    """(k, parts * k) -> (blocks of units, k, parts, units of a block), zeros beyond the last unit."""
-    depth, units = weight.shape[0], weight.shape[0]
-    parts, blocks = weight.shape[1] // units, ceildiv(units, machine.vector)
-    padded = np.zeros((depth, parts, blocks * machine.vector), np.float32)
-    padded[:, :, :units] = weight.reshape(depth, parts, units)
-    split = padded.reshape(depth, parts, blocks, machine.vector)
-    return np.ascontiguousarray(split.transpose(2, 0, 1, 3))
 
 
 class _Parts:

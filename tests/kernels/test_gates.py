@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gacer_tune.kernels.gates import Gates
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.pack import gate_weight
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.tensor import Tensor, dense
-from gacer_tune.lowering.gates import gate_weight
 from tests.support.kernels import (
     Array,
     Operand,
