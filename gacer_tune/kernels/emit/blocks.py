@@ -9,6 +9,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit.function import loop, when
+from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
 
@@ -72,7 +73,7 @@ def tiles(
     parts are (offset, width) of the vectors that cover the tile. block is (its number, tiles in it, number of blocks).
     """
     number, some, blocks = block
-    count = -(-extent // size)
+    count = ceildiv(extent, size)
     last = extent - (count - 1) * size
     with loop(part(count, some, number, blocks)) as step:
         tile = number * some + step

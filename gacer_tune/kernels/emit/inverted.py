@@ -16,7 +16,7 @@ from gacer_tune.kernels.emit.planes import Strip
 from gacer_tune.kernels.inverted import Inverted, InvertedTile, blocks, middle, ring
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.planes import PlaneTile
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 Expr = Any
 Place = Callable[[Index], Index]
@@ -99,20 +99,19 @@ class _Emitter:
         """The depthwise convolution of all channels, whose source is no scratch."""
         vector, extent = self.machine.vector, self.spec.depthwise.out.shape[3]
         size = self.tile.vectors * vector
-        every = (0, -(-extent // size), 1)
+        every = (0, ceildiv(extent, size), 1)
         tiles(extent, size, vector, every, lambda channel, parts: self.slide_tile(image, rows, channel, parts))
 
     def slide_tile(self, image: Expr, rows: Rows, channel: Expr, parts: Sequence[tuple[int, int]]) -> None:
-        spec = self.spec.depthwise
-        first = 0 if self.spec.expand is None else 1 + len(self.spec.expand.program.operands) + 1
-        count, places = len(spec.program.operands), {}
-        tensors, buffers = self.operands(first, 1 + count + 1)
-        if self.spec.expand is None:
-            tensors, buffers = self.operands(0, 2 + count + 1)
-        else:
-            tensors, buffers, places[0] = [self.ring, *tensors], [self.widened, *buffers], self.in_ring(channel)
+        """What it reads from scratch or writes there takes the place of an operand of its neighbour."""
+        spec, places = self.spec.depthwise, dict[int, Place]()
+        first = 0 if self.spec.expand is None else 1 + len(self.spec.expand.program.operands)
+        last = 2 + len(spec.program.operands)
+        tensors, buffers = self.operands(first, last + 1)
+        if self.spec.expand is not None:
+            tensors[0], buffers[0], places[0] = self.ring, self.widened, self.in_ring(channel)
         if self.spec.project is not None:
-            tensors[-1], buffers[-1], places[2 + count] = self.middle, self.results, self.in_middle
+            tensors[last], buffers[last], places[last] = self.middle, self.results, self.in_middle
         tile = PlaneTile(self.tile.vectors, self.tile.columns, self.tile.rows, 1, "ohw")
         sliding = Sliding(spec, tile, self.machine, Stage(tensors, buffers, places))
         with loop(rows[1]) as row:
