@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import threading
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gacer_tune.cost_model.profile import FORMAT as PROFILE_FORMAT
 from gacer_tune.cost_model.profile import Profile
-from gacer_tune.devices.child import ChildDevice, Limits
+from gacer_tune.devices.child import ChildDevice, Limits, describe
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
 from gacer_tune.executor import threads
@@ -177,8 +176,7 @@ def _stage(folder: Path, compiled: Compiled, workload: Workload, cache: Cache, l
     """Put the module and the description of a workload into the child's folder."""
     names = functions(workload)
     shutil.copyfile(link_module(compiled, names, cache, listen), folder / "module.so")
-    described = {"workload": workload.to_json(), "functions": list(names)}
-    (folder / "workload.json").write_text(json.dumps(described))
+    describe(folder, workload, names)
 
 
 def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: Listen) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gacer_tune.cost_model.profile import Profile
-from gacer_tune.devices.child import ChildDevice, Limits
+from gacer_tune.devices.child import ChildDevice, Limits, describe
 from gacer_tune.executor import threads
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import sequential
@@ -40,8 +39,7 @@ def folder(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copyfile(built.module, path / "module.so")
     save_weights(path / "weights.safetensors", built.compiled.weights.items())
     workload = built.compiled.workload
-    described = {"workload": workload.to_json(), "functions": list(functions(workload))}
-    (path / "workload.json").write_text(json.dumps(described))
+    describe(path, workload, functions(workload))
     return path
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.workload import Workload
 from gacer_tune.search.beside import Anchor
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.trial import Failure, Timing, result_from_json
@@ -32,6 +33,12 @@ class Limits:
 
     answer_s: float = 30.0
     memory: int = 0
+
+
+def describe(folder: Path, workload: Workload, functions: Sequence[str]) -> None:
+    """Write workload.json: what the child is to know of the module in the folder."""
+    described = {"workload": workload.to_json(), "functions": list(functions)}
+    (folder / "workload.json").write_text(json.dumps(described))
 
 
 @dataclass

@@ -5,7 +5,6 @@ The first variant is ours: another that does not give its bits is a failure, as 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gacer_tune.devices.child import ChildDevice, Limits
+from gacer_tune.devices.child import ChildDevice, Limits, describe
 from gacer_tune.executor.link import link
 from gacer_tune.ir.schedule import Schedule, sequential
 from gacer_tune.ir.workload import Buffer, BufferKind, Kernel, Operand, Port, Tenant, Variant, Workload
@@ -70,7 +69,7 @@ def stage(sources: Sequence[Source], objects: Sequence[Path], folder: Path) -> W
     operands = len(workload.tenants[0].kernels[0].operands)
     link([(name, operands) for name in names], objects, machine, folder / "module.so")
     save_weights(folder / "weights.safetensors", weights.items())
-    (folder / "workload.json").write_text(json.dumps({"workload": workload.to_json(), "functions": names}))
+    describe(folder, workload, names)
     return workload
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gacer_tune.devices.child import ChildDevice
+from gacer_tune.devices.child import ChildDevice, describe
 from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
 from gacer_tune.ir.schedule import sequential
@@ -30,8 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built, path = tiny(), tmp_path_factory.mktemp("child")
     workload = built.compiled.workload
     (path / "module.so").symlink_to(built.module)
-    described = {"workload": workload.to_json(), "functions": list(functions(workload))}
-    (path / "workload.json").write_text(json.dumps(described))
+    describe(path, workload, functions(workload))
     save_weights(path / "weights.safetensors", built.compiled.weights.items())
     return path
 
