@@ -6,11 +6,9 @@ import contextlib
 import json
 import math
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from gacer_tune.cost_model.profile import Profile
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Workload
+from gacer_tune.lines import Lines
 from gacer_tune.search.beside import Anchor
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.trial import Failure, Timing, result_from_json
@@ -51,8 +50,7 @@ class ChildDevice:
     faults: dict[str, str] = field(default_factory=dict)
     _child: subprocess.Popen[bytes] | None = None
     _requests: int = -1
-    _answers: int = -1
-    _rest: bytes = b""
+    _answers: Lines = field(default_factory=Lines)
     _opening: bool = False
     _opened: bool = False
 
@@ -108,7 +106,7 @@ class ChildDevice:
         self._opening = self._opened = False
         if child is None:
             return
-        for end in (self._requests, self._answers):
+        for end in (self._requests, self._answers.pipe):
             with contextlib.suppress(OSError):
                 os.close(end)
         child.kill()
@@ -123,7 +121,7 @@ class ChildDevice:
     def start(self) -> None:
         """Start the child, which imports what it needs and then waits to be opened. The folder may still be empty."""
         theirs_in, self._requests = os.pipe()
-        self._answers, theirs_out = os.pipe()
+        answers, theirs_out = os.pipe()
         command = [sys.executable, "-m", "gacer_tune.devices.worker", str(theirs_in), str(theirs_out)]
         self._child = subprocess.Popen(
             command, pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -131,7 +129,7 @@ class ChildDevice:
         )  # fmt: skip
         os.close(theirs_in)
         os.close(theirs_out)
-        self._rest = b""
+        self._answers = Lines(answers)
 
     def take(self, other: ChildDevice) -> None:
         """Use the child that another device has started and not opened, if it lives."""
@@ -170,17 +168,12 @@ class ChildDevice:
         os.write(self._requests, (json.dumps(request) + "\n").encode())
 
     def _answer(self, limit_s: float) -> dict[str, Any] | Failure:
-        deadline = time.monotonic() + limit_s
-        while b"\n" not in self._rest:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
-                self.close()
-                return Failure("timeout", f"no answer within {limit_s:g} s")
-            block = os.read(self._answers, 1 << 16)
-            if not block:
-                return self._died()
-            self._rest += block
-        line, _, self._rest = self._rest.partition(b"\n")
+        line = self._answers.next(limit_s)
+        if line is None:
+            self.close()
+            return Failure("timeout", f"no answer within {limit_s:g} s")
+        if not line:
+            return self._died()
         reply: dict[str, Any] = json.loads(line)
         return reply
 

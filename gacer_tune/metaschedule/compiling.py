@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from gacer_tune.kernels.encoding import value_of
 from gacer_tune.kernels.scheduled import Scheduled
+from gacer_tune.lines import Lines
 from gacer_tune.search.trial import Failure
 
 REQUEST = "request.json"
@@ -63,10 +62,11 @@ def ask(request: dict[str, Any], folder: Path, program: Sequence[str] = PROPOSIN
 
 def _read(process: subprocess.Popen[bytes], answers: Answers, folder: Path) -> int:
     """Until the process ends, whose exit code is returned, or a line takes too long."""
+    assert process.stdout is not None
+    lines, limit_s = Lines(process.stdout.fileno()), PROPOSE_S
     tile: Scheduled | None = None
-    limit_s = PROPOSE_S
     while True:
-        line = _line(process, limit_s)
+        line = lines.next(limit_s)
         limit_s = COMPILE_S
         if not line:
             if tile is not None:
@@ -87,19 +87,3 @@ def _why(line: bytes | None) -> Failure:
     if line is None:
         return Failure("timeout", f"not compiled within {COMPILE_S:g} s")
     return Failure("crash", "the compiling process ended")
-
-
-def _line(process: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
-    """The next line; nothing where the process has ended, None where it takes too long."""
-    assert process.stdout is not None
-    deadline = time.monotonic() + limit_s
-    line = b""
-    while not line.endswith(b"\n"):
-        left_s = deadline - time.monotonic()
-        if left_s <= 0 or not select.select([process.stdout], [], [], left_s)[0]:
-            return None
-        byte = process.stdout.read(1)
-        if not byte:
-            return b""
-        line += byte
-    return line
