@@ -98,23 +98,23 @@ class Lowering:
 
     def fresh(self, name: str, shape: tuple[int, ...], dtype: str, order: tuple[int, ...] | None = None) -> View:
         """A new value that belongs to no name of the graph; dtype is how it is stored."""
-        strides = ordered(shape, order or tuple(range(len(shape))))
-        tensor = Tensor(shape, strides, dtype)
+        tensor = Tensor(shape, ordered(shape, order), dtype)
         return View(self.buffer(name, "value", tensor.size * STORED[dtype]), 0, tensor)
 
-    def output(self, name: str, order: tuple[int, ...]) -> View:
+    def output(self, name: str, order: tuple[int, ...] | None = None) -> View:
         """Place for the graph's value `name`, axes in memory order `order`; inside a concatenation where that fits."""
         if name in self.views:
             return self.views[name]
         shape, dtype = self.graph.shapes[name], self.stored(self.graph.dtypes[name])
+        strides = ordered(shape, order)
         slot = self.slots.get(name)
         if slot is not None:
             parent = self.output(slot.parent, order)
             inside = parent.slice(slot.axis, slot.start, shape[slot.axis], slot.step)
-            if _same_order(inside, ordered(shape, order), slot.step):
+            if _same_order(inside, strides, slot.step):
                 self.views[name] = inside
                 return inside
-        tensor = Tensor(shape, ordered(shape, order), dtype)
+        tensor = Tensor(shape, strides, dtype)
         as_seen = name in self.graph.outputs and tensor.dense and dtype == self.graph.dtypes[name]
         kind: BufferKind = "output" if as_seen else "value"
         self.views[name] = View(self.buffer(name, kind, tensor.size * STORED[dtype]), 0, tensor)

@@ -228,7 +228,7 @@ def default(low: Lowering, node: Node) -> None:
     places = {f"i{number}": _dense(low, node, name) for number, name in enumerate(alone.reads)}
     results = [name for name in node.outputs if name]
     for value, name in zip(nests.outputs, results, strict=True):
-        place = low.output(name, tuple(range(len(low.graph.shapes[name]))))
+        place = low.output(name)
         if value[0] in "vt" and value not in places and place.tensor == nests.tensors[value]:
             places[value] = place
     kernels: list[LoweredKernel] = []

@@ -22,7 +22,7 @@ def lower(low: Lowering, group: Group) -> None:
     for node in rest:
         taken.take(node)
     stored = kept(graph, group.nodes, graph.readers())
-    outs = [_rows(low.output(node.outputs[0], tuple(range(len(graph.shapes[node.outputs[0]]))))) for node in stored]
+    outs = [_rows(low.output(node.outputs[0])) for node in stored]
     results = tuple(taken.parts[node.outputs[0]][0].index for node in stored)
     packed = low.weight(f"{product.name}.weight", pack.gate_weight(weight, low.machine))
     left, operands = _rows(low.view(product.inputs[0])), taken.operands

@@ -42,7 +42,7 @@ def elementwise(low: Lowering, group: Group) -> None:
     epilogue = low.epilogue(group)
     shape = low.graph.shapes[name]
     full = [view for view in epilogue.operands if all(s or n == 1 for s, n in zip(view.strides, shape, strict=True))]
-    order = memory_order(full[0]) if full else tuple(range(len(shape)))
+    order = memory_order(full[0]) if full else None
     out = low.output(name, order)
     spec = mapping.mapping(out.tensor, program(epilogue, epilogue.operands))
     low.emit(low.graph.nodes[group.first].name, "map", [low.kernel(spec, epilogue.operands, out)])
@@ -95,7 +95,7 @@ def _input(low: Lowering, name: str, bound: int) -> Port:
     low.buffers[view.buffer] = Buffer(name, low.buffers[view.buffer].nbytes, "input")
     low.views[name] = view
     if low.stored(dtype) != dtype:  # images are brought into the order of convolutions on the way
-        order = CHANNELS_LAST if len(shape) == 4 else tuple(range(len(shape)))
+        order = CHANNELS_LAST if len(shape) == 4 else None
         low.views[name] = low.fresh(f"{name}.stored", shape, low.stored(dtype), order)
         low.emit(f"{name}.stored", "copy", [low.copy(view, low.views[name])])
     return Port(name, view.buffer, shape, dtype, bound)

@@ -37,7 +37,7 @@ def _flat_softmax(low: Lowering, group: Group, kind: Kind, axis: int) -> None:
     source = low.view(node.inputs[0])
     matrix = (prod(source.shape[:axis]), prod(source.shape[axis:]))
     flat = source.reshape(matrix) or low.materialize(node.name, source).reshape(matrix)
-    out = low.output(node.outputs[0], tuple(range(len(source.shape))))
+    out = low.output(node.outputs[0])
     rows = out.reshape(matrix)
     assert flat is not None and rows is not None
     low.emit(node.name, kind, [low.kernel(Rows(flat.tensor, rows.tensor, kind), [flat], rows)])
@@ -51,7 +51,7 @@ def layer_norm(low: Lowering, group: Group) -> None:
         raise UserError(f"{node.name}: layer normalisation over axes {axis} and on, only over the last is supported")
     name = graph.nodes[group.last].outputs[0]
     epilogue = low.epilogue(group)
-    out = low.output(name, tuple(range(len(source.shape))))
+    out = low.output(name)
     factors = [low.view(name) for name in node.inputs[1:3] if name]
     spec = Rows(
         source.tensor,
@@ -129,7 +129,7 @@ def gather(low: Lowering, group: Group) -> None:
         shape, strides = (values[:axis] + values[axis + 1 :] for values in (row.shape, row.strides))
         low.views[node.outputs[0]] = row.as_strided(shape, strides)
         return
-    out = low.output(node.outputs[0], tuple(range(len(low.graph.shapes[node.outputs[0]]))))
+    out = low.output(node.outputs[0])
     indices = low.view(node.inputs[1])
     spec = Gather(table.tensor, indices.tensor, out.tensor, axis)
     low.emit(node.name, "gather", [low.kernel(spec, [table, indices], out)])

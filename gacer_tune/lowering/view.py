@@ -88,8 +88,10 @@ def flatten(views: list[View], axes: int) -> list[View] | None:
     return found
 
 
-def ordered(shape: Shape, order: tuple[int, ...]) -> Shape:
-    """Dense strides with the axes in memory order `order` (outermost first)."""
+def ordered(shape: Shape, order: tuple[int, ...] | None) -> Shape:
+    """Dense strides with the axes in memory order `order` (outermost first), row-major for None."""
+    if order is None:
+        return contiguous(shape)
     steps = contiguous(tuple(shape[a] for a in order))
     strides = [0] * len(shape)
     for axis, step in zip(order, steps, strict=True):
