@@ -154,9 +154,8 @@ class Lowering:
         def argument(name: str) -> Arg:
             if name in results:
                 return results[name]
-            constant = self.graph.constants.get(name)
-            if constant is not None and constant.size == 1:
-                return Arg("const", value=float(constant.reshape(-1)[0]), dtype=str(constant.dtype))
+            if (scalar := elementwise.scalar(self.graph, name)) is not None:
+                return scalar
             view = self.view(name).broadcast(shape)
             if view not in operands:
                 operands.append(view)

@@ -69,10 +69,8 @@ def steps(graph: Graph, node: Node, args: list[Arg], done: int) -> list[Step]:
 
 
 def _power(graph: Graph, node: Node, args: list[Arg], dtype: str) -> Step:
-    exponent = graph.constants.get(node.inputs[1])
-    if exponent is not None and exponent.size == 1:
-        return Step("power", (args[0],), dtype, (float(exponent.reshape(-1)[0]),))
-    return Step("pow", tuple(args), dtype)
+    exponent = scalar(graph, node.inputs[1])
+    return Step("pow", tuple(args), dtype) if exponent is None else Step("power", (args[0],), dtype, (exponent.value,))
 
 
 def _chain(fn: str, args: list[Arg], dtype: str, done: int) -> list[Step]:
@@ -82,6 +80,14 @@ def _chain(fn: str, args: list[Arg], dtype: str, done: int) -> list[Step]:
     for arg in args[2:]:
         found.append(Step(fn, (Arg("step", done + len(found) - 1), arg), dtype))
     return found
+
+
+def scalar(graph: Graph, name: str) -> Arg | None:
+    """A constant of one element as an argument; None for all other values, which are operands."""
+    constant = graph.constants.get(name)
+    if constant is None or constant.size != 1:
+        return None
+    return Arg("const", value=float(constant.reshape(-1)[0]), dtype=str(constant.dtype))
 
 
 def operands_of(node: Node) -> tuple[str, ...]:

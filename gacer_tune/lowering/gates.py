@@ -59,9 +59,8 @@ class _Parts:
     def _argument(self, name: str, shape: tuple[int, ...], part: int) -> Arg:
         if name in self.parts:
             return self.parts[name][part]
-        constant = self.low.graph.constants.get(name)
-        if constant is not None and constant.size == 1:
-            return Arg("const", value=float(constant.reshape(-1)[0]), dtype=str(constant.dtype))
+        if (scalar := elementwise.scalar(self.low.graph, name)) is not None:
+            return scalar
         whole = self.low.view(name).broadcast(shape)
         view = _rows(whole.slice(len(shape) - 1, part * self.units, self.units))
         if view not in self.operands:
