@@ -99,7 +99,7 @@ def _indices(graph: Graph, node: Node) -> tuple[int, Array] | None:
     """
     shape = graph.shapes[node.inputs[0]]
     if node.op in ("GatherElements", "Scatter", "ScatterElements"):
-        return 1, np.array(shape[int(node.attributes.get("axis", 0)) % len(shape)])
+        return 1, np.array(shape[node.axis(len(shape))])
     if node.op in ("GatherND", "ScatterND"):
         first = int(node.attributes.get("batch_dims", 0))
         return 1, np.array(shape[first : first + graph.shapes[node.inputs[1]][-1]])

@@ -127,8 +127,7 @@ def _constant_conv(graph: Graph, node: Node) -> ConvNode | None:
 
 def softmax_axis(graph: Graph, node: Node) -> int:
     """The axis that a Softmax or LogSoftmax begins with."""
-    rank = len(graph.shapes[node.inputs[0]])
-    return int(node.attributes.get("axis", -1 if graph.opset >= AXIS_MEANS_LAST else 1)) % rank
+    return node.axis(len(graph.shapes[node.inputs[0]]), -1 if graph.opset >= AXIS_MEANS_LAST else 1)
 
 
 def _grow(graph: Graph, start: int, readers: dict[str, list[int]], taken: set[int]) -> Group:

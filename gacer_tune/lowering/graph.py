@@ -30,6 +30,10 @@ class Node:
     def given(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] != ""
 
+    def axis(self, rank: int, default: int = 0) -> int:
+        """The attribute `axis`, counted from the front."""
+        return int(self.attributes.get("axis", default)) % rank
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -55,12 +59,12 @@ class Graph:
     def makers(self) -> dict[str, int]:
         return {name: number for number, node in enumerate(self.nodes) for name in node.outputs if name}
 
-    def ints(self, node: Node, attribute: str, index: int, default: list[int] | None = None) -> list[int] | None:
+    def ints(self, node: Node, attribute: str, index: int) -> list[int] | None:
         """A list given as attribute (older opsets) or as constant input `index`; UserError when it is computed."""
         if attribute in node.attributes:
             return [int(i) for i in node.attributes[attribute]]
         if not node.given(index):
-            return default
+            return None
         return [int(i) for i in self.constant(node, index).reshape(-1)]
 
     def constant(self, node: Node, index: int) -> Array:

@@ -44,7 +44,7 @@ def _chain(graph: Graph, readers: dict[str, list[int]], number: int) -> list[int
     order = list(transpose.attributes.get("perm", ()))
     shuffled = (
         concat.op == "Concat"
-        and int(concat.attributes.get("axis", 0)) % len(before) == 1
+        and concat.axis(len(before)) == 1
         and len({graph.shapes[name] for name in concat.inputs}) == 1
         and split == (before[0], count, before[1] // count, *before[2:])
         and order == [0, 2, 1, *range(3, len(turned))]

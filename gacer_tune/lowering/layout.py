@@ -23,7 +23,7 @@ def concat_slots(graph: Graph) -> dict[str, Slot]:
     slots: dict[str, Slot] = {}
     concats = [node for node in graph.nodes if node.op in ("Concat", INTERLEAVE)]
     for node in sorted(concats, key=lambda node: -len(node.inputs)):
-        axis, start = _axis(node, len(graph.shapes[node.outputs[0]])), 0
+        axis, start = node.axis(len(graph.shapes[node.outputs[0]])), 0
         step = len(node.inputs) if node.op == INTERLEAVE else 1
         for name in node.inputs:
             made = name in makers and graph.nodes[makers[name]].op in IN_PLACE
@@ -32,10 +32,6 @@ def concat_slots(graph: Graph) -> dict[str, Slot]:
                 slots[name] = Slot(node.outputs[0], axis, start, step)
             start += graph.shapes[name][axis] if step == 1 else 1
     return slots
-
-
-def _axis(node: Node, rank: int, default: int = 0) -> int:
-    return int(node.attributes.get("axis", default)) % rank
 
 
 def _only(low: Lowering, group: Group) -> tuple[Node, View]:
@@ -77,7 +73,7 @@ def cut(low: Lowering, group: Group) -> None:
 
 def split(low: Lowering, group: Group) -> None:
     node, source = _only(low, group)
-    axis, start = _axis(node, len(source.shape)), 0
+    axis, start = node.axis(len(source.shape)), 0
     for name in node.outputs:
         length = low.graph.shapes[name][axis] if name else 0
         if name:
@@ -136,7 +132,7 @@ def _copied(low: Lowering, node: Node, view: View, order: tuple[int, ...] | None
 def concat(low: Lowering, group: Group) -> None:
     """A view where all inputs lie side by side; else copies of those that were not made in place."""
     node, first = _only(low, group)
-    axis = _axis(node, len(first.shape))
+    axis = node.axis(len(first.shape))
     if node.outputs[0] not in low.views and (whole := _side_by_side(low, node, axis)) is not None:
         low.views[node.outputs[0]] = whole
         return

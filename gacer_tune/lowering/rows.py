@@ -46,7 +46,7 @@ def _flat_softmax(low: Lowering, group: Group, kind: Kind, axis: int) -> None:
 def layer_norm(low: Lowering, group: Group) -> None:
     graph, node = low.graph, low.graph.nodes[group.first]
     source = low.view(node.inputs[0])
-    axis = int(node.attributes.get("axis", -1)) % len(source.shape)
+    axis = node.axis(len(source.shape), -1)
     if axis != len(source.shape) - 1:
         raise UserError(f"{node.name}: layer normalisation over axes {axis} and on, only over the last is supported")
     name = graph.nodes[group.last].outputs[0]
@@ -122,7 +122,7 @@ def _reduced(low: Lowering, group: Group, source: View, axes: tuple[int, ...], k
 def gather(low: Lowering, group: Group) -> None:
     node = low.graph.nodes[group.first]
     table = low.view(node.inputs[0])
-    axis = int(node.attributes.get("axis", 0)) % len(table.shape)
+    axis = node.axis(len(table.shape))
     known = low.graph.constants.get(node.inputs[1])
     if known is not None and known.ndim == 0:  # one row picked for good is a view
         row = table.slice(axis, int(known) % table.shape[axis], 1)
