@@ -6,11 +6,11 @@ within the group). Either way sums have one order for all variants, so they give
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine, Target
-from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 
@@ -28,7 +28,7 @@ class ChannelNorm:
     epsilon: float = 1e-5
     scale: Tensor | None = None
     bias: Tensor | None = None
-    program: Program = field(default=Program())
+    program: Program = NOTHING
 
     @property
     def channels(self) -> int:

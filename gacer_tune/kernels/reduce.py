@@ -6,13 +6,13 @@ is reduced, whole rows are folded (emit.fold). Either order is the same for all 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine, Target
-from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.views import joined, merged, part_of
 
@@ -30,7 +30,7 @@ class Reduce:
     out: Tensor
     axes: tuple[int, ...]
     kind: Kind
-    program: Program = field(default=Program())
+    program: Program = NOTHING
 
     @property
     def count(self) -> int:

@@ -5,12 +5,12 @@ A work item is a block of rows. Folding has one order for all variants (see emit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from gacer_tune.kernels.blocks import FEW, MANY, block_size
 from gacer_tune.kernels.machine import Machine, Target
-from gacer_tune.kernels.program import Program
+from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 Kind = Literal["softmax", "log_softmax", "layer_norm", "rms_norm", "l2_norm"]
@@ -31,7 +31,7 @@ class Rows:
     epsilon: float = 1e-5
     scale: Tensor | None = None
     bias: Tensor | None = None
-    program: Program = field(default=Program())
+    program: Program = NOTHING
 
     @property
     def rows(self) -> int:
