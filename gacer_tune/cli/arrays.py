@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gacer_tune.errors import UserError
-from gacer_tune.store.durable import refusing
+from gacer_tune.store.durable import refusing, replacing
 
 Array = NDArray[Any]
 Ports = Mapping[str, Mapping[str, tuple[tuple[int, ...], str]]]  # tenant -> port -> shape, type
@@ -49,13 +48,8 @@ def write_arrays(path: Path, arrays: Mapping[str, Mapping[str, Array]]) -> None:
     content = io.BytesIO()
     flat: dict[str, Any] = {f"{tenant}/{name}": array for tenant, row in arrays.items() for name, array in row.items()}
     np.savez(content, **flat)
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    with refusing(path):
-        try:
-            staged.write_bytes(content.getvalue())
-            staged.replace(path)
-        finally:
-            staged.unlink(missing_ok=True)
+    with replacing(path) as staged:
+        staged.write_bytes(content.getvalue())
 
 
 def checksum(array: Array) -> str:

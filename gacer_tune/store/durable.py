@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,21 @@ def refusing(path: Path, verb: str = "cannot be written") -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{path}: {verb}: {reason(error)}") from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Let the body write a file beside `path`, which then takes its name: it is there whole or not at all.
+
+    Raises UserError where it cannot be written.
+    """
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with refusing(path):
+        try:
+            yield staged
+            staged.replace(path)
+        finally:
+            staged.unlink(missing_ok=True)
 
 
 def write_new(path: Path, source: bytes | Path, *, sync: bool = True) -> Written:

@@ -12,7 +12,6 @@ import json
 import re
 import struct
 import time
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from gacer_tune.metaschedule.records import KernelRecord
 from gacer_tune.report.units import nbytes_text, seconds_text
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.canonical import readable_json
-from gacer_tune.store.durable import refusing
+from gacer_tune.store.durable import refusing, replacing
 from gacer_tune.store.schedules import MOST_NBYTES, Record, find, parse, put
 
 KIND = "gacer-tune schedules"
@@ -64,15 +63,10 @@ def export(records: Sequence[Record], path: Path, searched: Sequence[KernelRecor
     contents |= {f"kernels/{record.key}.jsonl": record.to_bytes() for record in searched}
     files = {name: {"nbytes": len(data), "sha256": _sha256(data)} for name, data in contents.items()}
     manifest = readable_json({"kind": KIND, "format": FORMAT, "files": files}).encode("ascii")
-    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with replacing(path) as staged, zipfile.ZipFile(staged, "x", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted({MANIFEST: manifest, **contents}.items()):
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     with refusing(path):
-        try:
-            with zipfile.ZipFile(staged, "x", zipfile.ZIP_DEFLATED) as archive:
-                for name, data in sorted({MANIFEST: manifest, **contents}.items()):
-                    archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-            staged.replace(path)
-        finally:
-            staged.unlink(missing_ok=True)
         return path.stat().st_size
 
 
