@@ -29,7 +29,7 @@ from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.search.simulated_gpu import profile_of
 from gacer_tune.selection import adopted, select
 from gacer_tune.store import lowered as stored
-from gacer_tune.store.cache import Cache
+from gacer_tune.store.cache import Cache, open_cache
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.schedules import records
 from gacer_tune.store.tensors import save_weights
@@ -107,7 +107,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen, stop: threadin
     When `stop` is set, no more kernels are searched for variants.
     """
     cpus, machine = lanes_of(settings), machine_of(settings)
-    cache = Cache() if settings.cache is None else Cache(settings.cache)
+    cache = open_cache(settings.cache)
     models = read_models(settings, machine, listen, cache)
     compiled = assemble(models, machine)
     folder = stack.enter_context(temporary_folder())

@@ -28,7 +28,7 @@ from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES, baselines, objective_of
 from gacer_tune.search.stopping import stalled
 from gacer_tune.search.trial import Failure, Timing, Trial
-from gacer_tune.store.cache import Cache
+from gacer_tune.store.cache import open_cache
 from gacer_tune.store.journal import Journal
 from gacer_tune.store.publish import require_writable
 from gacer_tune.targets import AnyDevice, lanes_of, machine_of, open_device
@@ -70,7 +70,7 @@ class DryRun:
 def plan_dry(settings: Settings, listen: Listen) -> DryRun:
     """Read and lower the models and count; compile and measure nothing."""
     cpus, machine = lanes_of(settings), machine_of(settings)
-    cache = Cache() if settings.cache is None else Cache(settings.cache)
+    cache = open_cache(settings.cache)
     compiled = assemble(read_models(settings, machine, listen), machine)
     tenants = compiled.workload.tenants
     return DryRun(

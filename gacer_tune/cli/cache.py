@@ -39,11 +39,11 @@ _AGES_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 @app.command("ls")
 def show(cache: Root = None, as_json: Json = False) -> None:
     """List the entries, last used first, then the schedules among them, latest first."""
-    from gacer_tune.store.cache import Cache, default_root
+    from gacer_tune.store.cache import open_cache
     from gacer_tune.store.schedules import records
 
-    output, root = Output(as_json), cache or default_root()
-    entries = Cache(root).list()
+    output, store = Output(as_json), open_cache(cache)
+    entries = store.list()
     made = table("key", "kind", "size", "last used")
     now_s = time.time()
     for entry in entries:
@@ -52,13 +52,13 @@ def show(cache: Root = None, as_json: Json = False) -> None:
     total = sum(entry.nbytes for entry in entries)
     if entries:
         output.console().print(made)
-    kept = [record for _, record in records(Cache(root))]
+    kept = [record for _, record in records(store)]
     if kept:
         output.console().print(schedules_table(kept, now_s))
-    output.say(f"{root}: {len(entries)} entries, {nbytes_text(total)}")
+    output.say(f"{store.root}: {len(entries)} entries, {nbytes_text(total)}")
     rows = [{"key": e.key, "path": e.path, "nbytes": e.nbytes, "used_s": e.used_ns / 1e9} for e in entries]
     schedules = [described(record) for record in kept]
-    output.result({"root": root, "entries": rows, "nbytes": total, "schedules": schedules})
+    output.result({"root": store.root, "entries": rows, "nbytes": total, "schedules": schedules})
 
 
 def schedules_table(kept: list[Record], now_s: float) -> Table:
@@ -129,15 +129,15 @@ def export(
     """
     from gacer_tune.metaschedule.records import records as searched_kernels
     from gacer_tune.store import exchange
-    from gacer_tune.store.cache import Cache, default_root
+    from gacer_tune.store.cache import open_cache
     from gacer_tune.store.schedules import records
 
-    output, root = Output(as_json), cache or default_root()
-    kept = [record for _, record in records(Cache(root))]
+    output, store = Output(as_json), open_cache(cache)
+    kept = [record for _, record in records(store)]
     if not kept:
-        raise UserError(f"{root}: no schedules to export; `gacer-tune tune` puts them there")
+        raise UserError(f"{store.root}: no schedules to export; `gacer-tune tune` puts them there")
     chosen = _chosen(kept, workload) if workload else kept
-    searched = [record for record in searched_kernels(Cache(root)) if not workload or _serves(record, chosen)]
+    searched = [record for record in searched_kernels(store) if not workload or _serves(record, chosen)]
     nbytes = exchange.export(chosen, file, searched)
     output.console().print(schedules_table(chosen, time.time()))
     also = f", {len(searched)} kernels searched by MetaSchedule" if searched else ""
@@ -180,9 +180,9 @@ def take(
     from. Exit code 3 if a schedule in the file is not valid.
     """
     from gacer_tune.store import exchange
-    from gacer_tune.store.cache import Cache, default_root
+    from gacer_tune.store.cache import open_cache
 
-    output, store = Output(as_json), Cache(cache or default_root())
+    output, store = Output(as_json), open_cache(cache)
     arrivals = exchange.take(store, file)
     if arrivals:
         output.console().print(_arrivals_table(arrivals))
@@ -213,9 +213,9 @@ def _arrivals_table(arrivals: list[Arrival]) -> Table:
 @app.command("verify")
 def verify(cache: Root = None, as_json: Json = False) -> None:
     """Check every entry against its hash; damaged ones are set aside, and compiled again when needed. Exit code 3."""
-    from gacer_tune.store.cache import Cache, default_root
+    from gacer_tune.store.cache import open_cache
 
-    output, store = Output(as_json), Cache(cache or default_root())
+    output, store = Output(as_json), open_cache(cache)
     count = len(store.list())
     damaged = store.verify()
     for entry in damaged:
@@ -234,13 +234,13 @@ def shrink(
     as_json: Json = False,
 ) -> None:
     """Remove what has not been used for longest."""
-    from gacer_tune.store.cache import Cache, default_root
+    from gacer_tune.store.cache import open_cache
 
     if max_size is None and max_age is None:
         raise UserError("cache gc: nothing to do, give --max-size, as in 2GB, or --max-age, as in 30d")
     nbytes = float("inf") if max_size is None else parse_size(max_size)
     age_s = float("inf") if max_age is None else parse_age(max_age)
-    output, store = Output(as_json), Cache(cache or default_root())
+    output, store = Output(as_json), open_cache(cache)
     removed = store.gc(nbytes, age_s)
     freed = sum(entry.nbytes for entry in removed)
     output.say(f"{store.root}: {len(removed)} entries removed, {nbytes_text(freed)}")

@@ -12,7 +12,7 @@ from gacer_tune.learning.recording import SUFFIX, read_recording
 from gacer_tune.learning.samples import Samples, samples_of
 from gacer_tune.report.trials import read_trials
 from gacer_tune.search.trial import Trial
-from gacer_tune.store.cache import Cache
+from gacer_tune.store.cache import open_cache
 from gacer_tune.store.journal import Journal
 
 
@@ -45,5 +45,4 @@ def _of_journal(path: Path) -> Samples:
 
 def remembered(root: Path | None) -> list[Samples]:
     """What searches on this machine have left in the cache, for all its CPUs."""
-    cache = Cache() if root is None else Cache(root)
-    return list(memory_here(cache, len(allowed_cpus())).samples())
+    return list(memory_here(open_cache(root), len(allowed_cpus())).samples())

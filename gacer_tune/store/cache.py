@@ -182,6 +182,11 @@ class Cache:
             entry.path.replace(aside / entry.path.name)
 
 
+def open_cache(root: Path | None) -> Cache:
+    """The cache in a folder, in `default_root()` where none is named."""
+    return Cache(root or default_root())
+
+
 def _entry(path: Path) -> Entry | None:
     """The entry in a file; None for what is no entry or is gone."""
     match = _FILE.fullmatch(path.name)
