@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import threading
@@ -20,7 +19,7 @@ from gacer_tune.devices.child import ChildDevice, Limits, describe
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
 from gacer_tune.executor import threads
-from gacer_tune.ir.workload import Workload, canonical
+from gacer_tune.ir.workload import Workload
 from gacer_tune.kernels.build import build
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.rules import Processor, code_version
@@ -30,6 +29,7 @@ from gacer_tune.search.simulated_gpu import profile_of
 from gacer_tune.selection import adopted, select
 from gacer_tune.store import lowered as stored
 from gacer_tune.store.cache import Cache, open_cache
+from gacer_tune.store.canonical import digest
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.schedules import records
 from gacer_tune.store.tensors import save_weights
@@ -67,14 +67,14 @@ def read_models(settings: Settings, machine: Processor, listen: Listen, cache: C
     models = []
     for number, tenant in enumerate(settings.tenants):
         listen(Event("read", tenant.name, number, len(settings.tenants)))
-        digest = model_digest(tenant.path)
-        key = _model_key(digest, tenant)
+        content = model_digest(tenant.path)
+        key = _model_key(content, tenant)
         if key not in lowered:
             place = stored.key_of(key, machine)
             known = None if cache is None else stored.find(cache, place)
-            lowered[key], now = (known, digest) if known else _lowered(tenant, machine)
+            lowered[key], now = (known, content) if known else _lowered(tenant, machine)
             # A file that was exchanged meanwhile must not be remembered under the digest of the earlier one.
-            if cache is not None and known is None and now == digest:
+            if cache is not None and known is None and now == content:
                 lowered[key] = stored.keep(cache, place, lowered[key])
         slo_s = 0.0 if tenant.slo_ms is None else tenant.slo_ms / 1000
         models.append(Model(tenant.name, key, lowered[key], tenant.batch or 1, tenant.weight, slo_s))
@@ -88,17 +88,17 @@ def _lowered(tenant: TenantSettings, machine: Processor) -> tuple[LoweredModel, 
 
     model = load_model(tenant.path, tenant.shapes, tenant.batch)
     with ThreadPoolExecutor(1) as beside:
-        digest = beside.submit(model_digest, tenant.path)
+        content = beside.submit(model_digest, tenant.path)
         try:
             lowered = lower_model(model, machine, input_bounds(model))
         except UserError as error:
             raise UserError(f"{tenant.path}: {error}") from error
-        return lowered, digest.result()
+        return lowered, content.result()
 
 
-def _model_key(digest: str, tenant: TenantSettings) -> str:
+def _model_key(content: str, tenant: TenantSettings) -> str:
     shapes = {name: list(shape) for name, shape in tenant.shapes.items()}
-    return hashlib.sha256(canonical([digest, shapes, tenant.batch]).encode()).hexdigest()
+    return digest([content, shapes, tenant.batch])
 
 
 def prepare(settings: Settings, stack: ExitStack, listen: Listen, stop: threading.Event | None = None) -> Prepared:
@@ -153,8 +153,7 @@ def known_times(workload: Workload, lanes: int, cache: Cache) -> tuple[Workload,
 
 def _profile_key(workload: Workload, lanes: int) -> str:
     """Times belong to a workload, to a machine, and to the number of lanes that were busy at once."""
-    parts = [profile_code(), workload.key, device_key(workload), lanes]
-    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+    return digest([profile_code(), workload.key, device_key(workload), lanes])
 
 
 def profile_code() -> str:
@@ -181,7 +180,7 @@ def _stage(folder: Path, compiled: Compiled, workload: Workload, cache: Cache, l
 
 def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: Listen) -> Path:
     """Return a library with these functions, in this order, and the interpreter; compile what is missing."""
-    key = hashlib.sha256(canonical([code_version("executor"), version("apache-tvm"), list(names)]).encode()).hexdigest()
+    key = digest([code_version("executor"), version("apache-tvm"), list(names)])
     found = cache.get(key)
     if found is not None:
         listen(Event("compile", "", len(names), len(names)))

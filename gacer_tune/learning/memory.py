@@ -6,21 +6,19 @@ machine, the target and the number of lanes. Another version of ours finds nothi
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from gacer_tune.cost_model.features import FEATURES_VERSION, NAMES
 from gacer_tune.cost_model.model import CostModel, fit
-from gacer_tune.ir.workload import canonical
 from gacer_tune.learning.samples import Samples
 from gacer_tune.store.cache import Cache
+from gacer_tune.store.canonical import digest
 from gacer_tune.store.fingerprint import host_fingerprint
 
 FORMAT = 1
@@ -65,8 +63,7 @@ class Memory:
             self.cache.put(self._key("model"), model.to_bytes(), ".ubj")
 
     def _key(self, what: str) -> str:
-        parts: list[Any] = [what, FORMAT, FEATURES_VERSION, self.machine, self.target, self.lanes]
-        return hashlib.sha256(canonical(parts).encode()).hexdigest()
+        return digest([what, FORMAT, FEATURES_VERSION, self.machine, self.target, self.lanes])
 
 
 def _packed(groups: Sequence[Samples]) -> bytes:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import BinaryIO
 
+from gacer_tune.ir.workload import canonical
+
 _CHUNK_NBYTES = 1 << 20
 
 
@@ -14,7 +16,7 @@ def canonical_json(value: object) -> str:
     Tuples become lists; 1 and 1.0 stay different. Raises ValueError for NaN, infinities and cycles, TypeError for keys
     that are not strings and for values that JSON does not know.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = canonical(value)
     _refuse_other_keys(value)  # after dumps, which has refused cycles
     return text
 
