@@ -16,6 +16,8 @@ from onnx import helper
 
 from gacer_tune.frontend.nodes import GACER_DOMAIN, Array, free_names, opset_of, reads, subgraphs, to_array, to_tensor
 
+SMALL = 4096  # elements of the largest constant that stays one in a skeleton
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
@@ -60,9 +62,9 @@ class Graph:
             types=declared_types(graph),
         )
 
-    def skeleton(self, keep: int = 4096) -> onnx.ModelProto:
-        """As `to_model`, but constants of more than `keep` elements are inputs: enough for checks and inference."""
-        small = {name: item for name, item in self.constants.items() if math.prod(item.dims) <= keep}
+    def skeleton(self) -> onnx.ModelProto:
+        """As `to_model`, but constants of more than SMALL elements are inputs: enough for checks and inference."""
+        small = {name: item for name, item in self.constants.items() if math.prod(item.dims) <= SMALL}
         large = [
             helper.make_tensor_value_info(name, item.data_type, item.dims)
             for name, item in self.constants.items()

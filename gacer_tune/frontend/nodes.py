@@ -12,7 +12,7 @@ Each has one output with the type and shape of x. Gelu, HardSwish, Swish and Lay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -44,13 +44,6 @@ def attribute_ints(node: onnx.NodeProto, name: str) -> tuple[int, ...] | None:
     """The attribute as a tuple of integers, None if the node does not have it."""
     values: Sequence[int] | None = attribute(node, name, None)
     return None if values is None else tuple(values)
-
-
-def constant_input(node: onnx.NodeProto, index: int, initializers: Mapping[str, onnx.TensorProto]) -> Array | None:
-    """The value of input `index` if it is given and constant, else None."""
-    if index >= len(node.input) or node.input[index] not in initializers:
-        return None
-    return to_array(initializers[node.input[index]])
 
 
 def has_input(node: onnx.NodeProto, index: int) -> bool:

@@ -50,12 +50,12 @@ class Row:
     unseen: Figures | None
 
 
-def evaluate(groups: Sequence[Samples], seed: int = 0) -> list[Row]:
+def evaluate(groups: Sequence[Samples]) -> list[Row]:
     """A row for each workload. `known` is None below MIN_SAMPLES x 5/4 plans, `unseen` where there is one workload.
 
     Raises UserError where a workload has fewer than two plans to ask about.
     """
-    return [_row(group, [other for other in groups if other.group != group.group], seed) for group in groups]
+    return [_row(group, [other for other in groups if other.group != group.group]) for group in groups]
 
 
 def mean(figures: Sequence[Figures]) -> Figures:
@@ -76,7 +76,7 @@ def figures(predicted_s: Vector, measured_s: Vector, noise: Vector) -> Figures:
     )
 
 
-def _row(group: Samples, others: Sequence[Samples], seed: int) -> Row:
+def _row(group: Samples, others: Sequence[Samples]) -> Row:
     asked = group.kept(np.flatnonzero(group.noise <= MOST_NOISE))
     if len(asked) < 2:
         raise UserError(f"{group.name}: {len(asked)} plans with a steady measurement, at least 2")
@@ -89,8 +89,8 @@ def _row(group: Samples, others: Sequence[Samples], seed: int) -> Row:
         len(group) - len(asked),
         1 - distinct / pairs,
         judge(asked.simulated_s),
-        judge(held_out_plans(asked, seed)) if len(asked) * (FOLDS - 1) >= MIN_SAMPLES * FOLDS else None,
-        judge(held_out_workload(asked, others, seed)) if others else None,
+        judge(held_out_plans(asked)) if len(asked) * (FOLDS - 1) >= MIN_SAMPLES * FOLDS else None,
+        judge(held_out_workload(asked, others)) if others else None,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.depthwise import Depthwise
-from gacer_tune.kernels.program import NOTHING, Program
+from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.window import Pair
 from gacer_tune.lowering.graph import Array, Graph, Node
@@ -60,11 +60,11 @@ class ConvNode:
         """Every pixel times one matrix."""
         return self.window == self.stride == (1, 1) and not any(self.pads) and self.groups == 1
 
-    def conv_spec(self, source: Tensor, out: Tensor, program: Program = NOTHING) -> Conv2d:
+    def conv_spec(self, source: Tensor, out: Tensor, program: Program) -> Conv2d:
         sizes = self.window, self.stride, self.begins, self.dilation
         return Conv2d(source, out, *sizes, self.groups, program)
 
-    def depthwise_spec(self, source: Tensor, out: Tensor, program: Program = NOTHING) -> Depthwise:
+    def depthwise_spec(self, source: Tensor, out: Tensor, program: Program) -> Depthwise:
         return Depthwise(source, out, self.window, self.stride, self.begins, self.dilation, program)
 
 

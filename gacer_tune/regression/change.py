@@ -10,6 +10,7 @@ from gacer_tune.report.units import plain
 
 # workload: what is run; device: where; toolchain: what compiled it; schedule: the decisions
 Area = Literal["workload", "device", "toolchain", "schedule"]
+FEW = 3  # places of a change that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def changed(area: Area, tenant: str, pairs: Mapping[str, tuple[Any, Any]]) -> It
             yield Change(area, what, tenant, plain(before), plain(after))
 
 
-def shortened(parts: Sequence[str], most: int = 3) -> str:
+def shortened(parts: Sequence[str]) -> str:
     """The first few and how many are left out."""
-    more = len(parts) - most
-    return ", ".join(parts[:most]) + (f" and {more} more" if more > 0 else "")
+    more = len(parts) - FEW
+    return ", ".join(parts[:FEW]) + (f" and {more} more" if more > 0 else "")
