@@ -49,7 +49,7 @@ def measure(cpus: Sequence[int]) -> Roofline:
 def product_flops_s(cpus: Sequence[int]) -> float:
     """Our fastest product of two square matrices, cut over all lanes."""
     from gacer_tune.devices.bench import Bench
-    from gacer_tune.devices.profiling import with_variant
+    from gacer_tune.devices.profiling import most_variants, with_variant
     from gacer_tune.executor.session import Session
     from gacer_tune.frontend.load import load_model
     from gacer_tune.ir.memory import place
@@ -70,9 +70,8 @@ def product_flops_s(cpus: Sequence[int]) -> float:
     session = Session(module, workload, place(workload), names, cpus)
     session.place_weights(compiled.weights.items())
     bench = Bench(session)
-    kernels = workload.tenants[0].kernels
     seconds = []
-    for variant in range(max(len(kernel.variants) for kernel in kernels)):
+    for variant in range(most_variants(workload)):
         loaded = bench.load(with_variant(workload, len(cpus), variant))
         seconds.append(best_s(lambda loaded=loaded: session.run(loaded)))  # type: ignore[misc]
     return 2 * SIDE**3 / min(seconds)

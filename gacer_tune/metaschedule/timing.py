@@ -14,6 +14,7 @@ import numpy as np
 
 from gacer_tune.devices.child import ChildDevice, Limits, describe
 from gacer_tune.executor.link import link
+from gacer_tune.executor.memory import port_nbytes
 from gacer_tune.ir.schedule import Schedule, sequential
 from gacer_tune.ir.workload import Buffer, BufferKind, Kernel, Operand, Port, Tenant, Variant, Workload
 from gacer_tune.ir.workload import Op as IrOp
@@ -40,7 +41,7 @@ def alone(spec: Spec, variants: Sequence[Variant], machine: Machine) -> tuple[Wo
     for number, tensor in enumerate(tensors):
         kind: BufferKind = "weight" if number == WEIGHT else "output" if number == last else "input"
         port = _port(f"p{number}", number, tensor)
-        buffers.append(Buffer(port.name, _nbytes(port), kind, "0" * 64 if number == WEIGHT else ""))
+        buffers.append(Buffer(port.name, port_nbytes(port), kind, "0" * 64 if number == WEIGHT else ""))
         ports.append(port)
     operands = tuple(Operand(number, number == last) for number in range(last + 1))
     kernel = Kernel(operands, tuple(variants), spec.flops, rules.nbytes(spec, machine))
@@ -53,10 +54,6 @@ def alone(spec: Spec, variants: Sequence[Variant], machine: Machine) -> tuple[Wo
 def _port(name: str, number: int, tensor: Tensor) -> Port:
     """All memory that a view spans."""
     return Port(name, number, (tensor.span,), tensor.dtype)
-
-
-def _nbytes(port: Port) -> int:
-    return int(np.prod(port.shape)) * np.dtype(port.dtype).itemsize
 
 
 def stage(sources: Sequence[Source], objects: Sequence[Path], folder: Path) -> Workload:
