@@ -17,7 +17,8 @@ from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 from gacer_tune.kernels.window import Pair
 
-ITEMS = (2, 8, 16, 48)  # wanted: thick items read weights less often, thin ones keep their rows in a nearer cache
+# Of an image, wanted: thick ones read weights less often, thin ones keep their rows in a nearer cache.
+ITEMS = (2, 8, 16, 48)
 COLUMNS = 4  # of a register tile of the depthwise convolution
 MOST = 8  # vectors of any register tile
 
@@ -99,8 +100,7 @@ def items(spec: Inverted, tile: InvertedTile, machine: Machine) -> int:  # noqa:
 
 def candidates(spec: Inverted, machine: Machine) -> list[InvertedTile]:
     """Variants worth measuring, most promising first."""
-    images, height = spec.out.shape[:2]
-    sizes = dict.fromkeys(block_size(height, wanted, images) for wanted in ITEMS)
+    sizes = dict.fromkeys(block_size(spec.out.shape[1], wanted) for wanted in ITEMS)
     tiles = dict.fromkeys(_tile(spec, machine, rows, widest) for rows in sizes for widest in (True, False))
     found = [tile for tile in tiles if scratch(spec, tile, machine) <= machine.l2 // 2]
     return found or [min(tiles, key=lambda tile: tile.rows)]

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.depthwise import Depthwise
-from gacer_tune.kernels.inverted import Inverted, candidates, ring
+from gacer_tune.kernels.inverted import Inverted, InvertedTile, candidates, ring, scratch
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.pack import conv_weight, depthwise_weight
 from gacer_tune.kernels.program import Arg, Program, Step
@@ -112,6 +112,21 @@ def test_scratch_holds_the_rows_that_a_window_reaches() -> None:
     rows = {size: ring(spec, tile, machine).shape[1] for size, tile in tiles.items()}
     assert rows[1] == 4
     assert all(height == min(40, 1 << (size + 1).bit_length()) for size, height in rows.items())
+
+
+def test_many_images_are_cut_as_one_is() -> None:
+    """Else items of a batch have so many rows that they do not fit into the cache."""
+    machine = machines()[1]
+
+    def tiles(images: int) -> list[InvertedTile]:
+        source, wide, out = (dense((images, 56, 56, channels)) for channels in (24, 144, 24))
+        sliding = Depthwise(wide, wide, (3, 3), (1, 1), (1, 1))
+        spec = Inverted(Conv2d(source, wide), sliding, Conv2d(wide, out))
+        found = candidates(spec, machine)
+        assert all(scratch(spec, tile, machine) <= machine.l2 // 2 for tile in found)
+        return found
+
+    assert tiles(8) == tiles(1)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 7, 14])
