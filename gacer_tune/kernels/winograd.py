@@ -93,14 +93,14 @@ class Filtering:
 WAYS = (Filtering(2, 3), Filtering(4, 3), Filtering(2, 5))
 
 
-def tiles(out: Tensor, m: int) -> tuple[int, int]:
-    """Rows and columns of tiles that cover an output (n, oh, ow, o)."""
-    return ceildiv(out.shape[1], m), ceildiv(out.shape[2], m)
+def tiles(out: Tensor, kept: int) -> tuple[int, int]:
+    """Rows and columns of tiles that cover an output (n, oh, ow, o), kept x kept of it each."""
+    return ceildiv(out.shape[1], kept), ceildiv(out.shape[2], kept)
 
 
-def transformed(out: Tensor, way: Filtering, channels: int) -> Tensor:
+def transformed(out: Tensor, way: Filtering, channels: int, pool: int = 1) -> Tensor:
     """Tiles in the transformed domain: (n, tile rows, tile columns, points x channels), dense."""
-    return dense((out.shape[0], *tiles(out, way.m), way.points * channels))
+    return dense((out.shape[0], *tiles(out, way.m // pool), way.points * channels))
 
 
 def window_points(weight: NDArray[np.float32], way: Filtering) -> NDArray[np.float32]:

@@ -24,18 +24,22 @@ SHORTEST, FEWEST = 8, 32  # tiles that scratch must have room for, and those tha
 
 @dataclass(frozen=True, slots=True)
 class WinogradConv:
-    """source (n, h, w, c), out (n, oh, ow, o): whole vectors of channels next to each other, whole packs of o."""
+    """source (n, h, w, c), out (n, oh, ow, o): whole vectors of channels next to each other, whole packs of o.
+
+    Of each pool x pool values the largest one is kept; pool divides the tile.
+    """
 
     source: Tensor
     out: Tensor
     way: Filtering
     pad: tuple[int, int]
     program: Program = NOTHING
+    pool: int = 1
 
     @property
     def grid(self) -> tuple[int, int, int]:
         """Images, rows of tiles, tiles in a row."""
-        return self.out.shape[0], *tiles(self.out, self.way.m)
+        return self.out.shape[0], *tiles(self.out, self.way.m // self.pool)
 
     @property
     def count(self) -> int:
@@ -51,7 +55,7 @@ class WinogradConv:
     def weight(self, machine: Target) -> Tensor:
         """Packed weights: (blocks of output channels, points, channels, pack), see pack.winograd_weight."""
         inputs, outputs = self.source.shape[3], self.out.shape[3]
-        return dense((ceildiv(outputs, machine.pack), self.way.points, inputs, machine.pack), machine.dtype)
+        return dense((outputs // machine.pack, self.way.points, inputs, machine.pack), machine.dtype)
 
     def tensors(self, machine: Target) -> tuple[Tensor, ...]:
         """Operands in the order of the function's parameters; the last one is written."""

@@ -1,4 +1,4 @@
-"""The last kernel of a Winograd convolution: products back to the image, finished by the program."""
+"""The last kernel of a Winograd convolution: products back to the image, finished by the program, and pooled."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from gacer_tune.kernels.winograd import Filtering, TransformTile, item_count, ti
 
 @dataclass(frozen=True, slots=True)
 class WinogradOutput:
-    """source (n, th, tw, points x o) dense, out (n, oh, ow, o) with whole vectors of channels next to each other."""
+    """source (n, th, tw, points x o) dense, out (n, oh, ow, o) with whole vectors of channels next to each other.
+
+    Of each pool x pool values the largest one is kept; pool divides the tile.
+    """
 
     source: Tensor
     out: Tensor
     way: Filtering
     program: Program = NOTHING
+    pool: int = 1
 
     @property
     def flops(self) -> int:

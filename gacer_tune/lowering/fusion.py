@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from gacer_tune.lowering.conv_node import ConvNode, read_conv
+from gacer_tune.lowering.conv_node import ConvNode, read_conv, window
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.graph import Graph, Node
 from gacer_tune.lowering.recurrent import step
@@ -24,7 +24,7 @@ class Group:
     """Node numbers in order; the first is the anchor (or the first elementwise node).
 
     parts: of an attention, the groups that are its scores, its softmax and its product with the values; of an inverted
-    residual, those of its convolutions.
+    residual, those of its convolutions; a convolution and the pooling of its outputs two by two.
     gates: True for a step of a recurrent net, which may have several values that are read outside.
     """
 
@@ -56,8 +56,9 @@ def fuse(graph: Graph, recurrent: bool = False) -> list[Group]:
             group = _grow(graph, number, readers, taken) if node.op in ANCHORS | ELEMENTWISE else Group((number,))
         taken.update(group.nodes)
         groups.append(group)
-    found = _inverted_residuals(graph, _attentions(graph, groups, readers), readers)
-    return sorted(found, key=lambda group: group.last)
+    for join in (_attentions, _inverted_residuals, _pooled):
+        groups = join(graph, groups, readers)
+    return sorted(groups, key=lambda group: group.last)
 
 
 def _attentions(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
@@ -117,6 +118,32 @@ def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, li
                 found.pop(part)
             found[Group(tuple(number for part in parts for number in part.nodes), tuple(parts))] = None
     return list(found)
+
+
+def _pooled(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
+    """Let a convolution be one group with the only reader of its outputs if that keeps the largest of each 2 x 2."""
+    of = {group.first: group for group in groups}
+    found = dict.fromkeys(groups)
+    for group in groups:
+        value = graph.nodes[group.last].outputs[0]
+        read = readers.get(value, [])
+        if group.parts or graph.nodes[group.first].op != "Conv" or len(read) != 1 or value in graph.outputs:
+            continue
+        if _halves(graph, graph.nodes[read[0]]):
+            parts = group, of[read[0]]
+            for part in parts:
+                found.pop(part)
+            found[Group((*group.nodes, read[0]), parts)] = None
+    return list(found)
+
+
+def _halves(graph: Graph, node: Node) -> bool:
+    """A MaxPool that keeps the largest of each 2 x 2 values of an image; a last odd row or column is left out."""
+    shape = graph.shapes[node.inputs[0]]
+    if node.op != "MaxPool" or len(node.outputs) > 1 or len(shape) != 4:
+        return False
+    plain = window(graph, node, shape[2:]) == ([2, 2], [2, 2], [1, 1], [0] * 4)
+    return plain and graph.shapes[node.outputs[0]][2:] == (shape[2] // 2, shape[3] // 2)
 
 
 def _constant_conv(graph: Graph, node: Node) -> ConvNode | None:

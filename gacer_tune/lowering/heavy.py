@@ -19,33 +19,63 @@ from gacer_tune.lowering.conv_node import read_conv
 from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, images
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph
+from gacer_tune.lowering.pooling import pool
 from gacer_tune.lowering.rows import softmax
 from gacer_tune.lowering.view import View, flatten
 
 
 def conv(low: Lowering, group: Group) -> None:
-    if group.parts:
+    """Alone, with those of an inverted residual, or with the pooling behind it."""
+    if not group.parts:
+        _conv(low, group, group.last)
+    elif low.graph.nodes[group.last].op != "MaxPool":
         inverted.lower(low, group, conv)
-        return
-    node = low.graph.nodes[group.first]
-    given = read_conv(low.graph, node)
+    elif _pools(low, group):
+        _conv(low, group.parts[0], group.last)
+    else:
+        conv(low, group.parts[0])
+        pool(low, group.parts[1])
+
+
+def _pools(low: Lowering, group: Group) -> bool:
+    """Whether a convolution pools its outputs itself: by Winograd's filtering, which has tiles of them at hand."""
+    graph, node = low.graph, low.graph.nodes[group.first]
+    names = node.inputs[0], graph.nodes[group.parts[0].last].outputs[0]
+    source, made = (dense(_channels_behind(graph.shapes[name])) for name in names)
+    out = images([low.output(graph.nodes[group.last].outputs[0], channels_behind(4))])[0]
+    return winograd.chosen(low.machine, read_conv(graph, node).conv_spec(source, made), out.tensor) is not None
+
+
+def _channels_behind(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[0], *shape[2:], shape[1]
+
+
+def _conv(low: Lowering, group: Group, last: int) -> None:
+    """last: the node whose value is stored, that of a pooling if it is not the group's."""
+    graph, node = low.graph, low.graph.nodes[group.first]
+    given = read_conv(graph, node)
     source = channels_last(low, node.name, image(low.view(node.inputs[0])), given.depthwise)
     epilogue = low.epilogue(group, bias_of(low, node))
-    out = low.output(low.graph.nodes[group.last].outputs[0], channels_behind(given.rank))
+    out = low.output(graph.nodes[last].outputs[0], channels_behind(given.rank))
     views = images((source, out, *epilogue.operands))
+    finishing = program(epilogue, views[2:])
     if given.depthwise:
         packed = low.weight(f"{node.name}.weight", pack.depthwise_weight(given.weight, low.machine))
-        spec: Depthwise | Conv2d = given.depthwise_spec(views[0].tensor, views[1].tensor, program(epilogue, views[2:]))
+        spec: Depthwise | Conv2d = given.depthwise_spec(views[0].tensor, views[1].tensor, finishing)
         low.emit(node.name, "depthwise", [low.kernel(spec, [views[0], packed, *views[2:]], views[1])])
         return
-    made = given.conv_spec(views[0].tensor, views[1].tensor, program(epilogue, views[2:]))
-    if winograd.lower(low, node.name, views, given.weight, made, epilogue):
+    pooled = last != group.last
+    made = dense(_channels_behind(graph.shapes[graph.nodes[group.last].outputs[0]])) if pooled else views[1].tensor
+    spec = given.conv_spec(views[0].tensor, made, finishing)
+    whole = winograd.chosen(low.machine, spec, views[1].tensor)
+    if whole is not None:
+        winograd.lower(low, node.name, views, given.weight, whole)
         return
     packed = low.weight(f"{node.name}.weight", pack.conv_weight(given.weight, given.groups, low.machine))
     if given.point:
         product(low, node.name, "conv2d", views, packed, epilogue)
         return
-    low.emit(node.name, "conv2d", [low.kernel(made, [views[0], packed, *views[2:]], views[1])])
+    low.emit(node.name, "conv2d", [low.kernel(spec, [views[0], packed, *views[2:]], views[1])])
 
 
 def product(low: Lowering, name: str, kind: str, views: Sequence[View], packed: View, epilogue: Epilogue) -> None:

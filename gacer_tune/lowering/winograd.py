@@ -7,13 +7,13 @@ from math import prod
 
 from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
-from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import dense
+from gacer_tune.kernels.machine import Machine, Target
+from gacer_tune.kernels.tensor import Tensor, dense
 from gacer_tune.kernels.winograd import WAYS, Filtering, tiles, transformed, window_points
 from gacer_tune.kernels.winograd_conv import WinogradConv, pays
 from gacer_tune.kernels.winograd_input import WinogradInput
 from gacer_tune.kernels.winograd_output import WinogradOutput
-from gacer_tune.lowering.context import Epilogue, Lowering, program
+from gacer_tune.lowering.context import Lowering
 from gacer_tune.lowering.graph import Array
 from gacer_tune.lowering.view import View
 
@@ -41,35 +41,40 @@ def choose(spec: Conv2d, vector: int) -> Filtering | None:
     return min(costs, key=lambda way: costs[way])
 
 
-def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, spec: Conv2d, epilogue: Epilogue) -> bool:
-    """Emit the convolution as transform, products, transform if that is the better way; views as `heavy.conv` has them.
+def chosen(machine: Target, spec: Conv2d, out: Tensor) -> WinogradConv | None:
+    """The convolution by the best filtering, None if the direct way is better, as it is on a GPU: tensor cores make
+    products too cheap.
 
-    All of it is one kernel where that pays. Return False, with nothing emitted, if the direct way is better. Tensor
-    cores make products too cheap for it on a GPU.
+    out: where the outputs go, or the largest of each 2 x 2 of them if it has half of their rows.
     """
-    if not isinstance(low.machine, Machine) or (way := choose(spec, low.machine.vector)) is None:
-        return False
-    source, out = views[0], views[1]
-    points, finishing = window_points(weight, way), program(epilogue, views[2:])
-    whole = WinogradConv(source.tensor, out.tensor, way, spec.pad, finishing)
-    if pays(whole, low.machine):
-        packed = low.weight(f"{name}.weight", pack.winograd_weight(points, way.points, low.machine))
-        low.emit(name, f"winograd{way.m}", [low.kernel(whole, [source, packed, *views[2:]], out)])
-        return True
-    inputs, outputs = spec.group_channels
-    before, after = (transformed(out.tensor, way, channels) for channels in (inputs, outputs))
+    if not isinstance(machine, Machine) or out.strides[3] != 1 or (way := choose(spec, machine.vector)) is None:
+        return None
+    pool = 1 if out.shape == spec.out.shape else 2
+    return WinogradConv(spec.source, out, way, spec.pad, spec.program, pool)
+
+
+def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, whole: WinogradConv) -> None:
+    """Emit a convolution as one kernel where that pays, else as transform, products, transform.
+
+    views are source, output and the operands of the program.
+    """
+    source, out, *operands = views
+    way, machine = whole.way, low.machine
+    assert isinstance(machine, Machine)
+    points = window_points(weight, way)
+    if pays(whole, machine):
+        packed = low.weight(f"{name}.weight", pack.winograd_weight(points, way.points, machine))
+        low.emit(name, f"winograd{way.m}", [low.kernel(whole, [source, packed, *operands], out)])
+        return
+    channels = whole.source.shape[3], whole.out.shape[3]
+    before, after = (transformed(whole.out, way, count, whole.pool) for count in channels)
     u, v = (low.fresh(f"{name}.{part}", t.shape, t.dtype) for part, t in (("points", before), ("products", after)))
     count = prod(before.shape[:3])
     product = Conv2d(dense((1, 1, count, before.shape[3])), dense((1, 1, count, after.shape[3])), groups=way.points)
-    packed = low.weight(f"{name}.weight", pack.conv_weight(points, way.points, low.machine))
-    finish = WinogradOutput(after, out.tensor, way, finishing)
-    low.emit(
-        name,
-        f"winograd{way.m}",
-        [
-            low.kernel(WinogradInput(source.tensor, before, way, spec.pad), [source], u),
-            low.kernel(product, [u, packed], v),
-            low.kernel(finish, [v, *views[2:]], out),
-        ],
-    )
-    return True
+    packed = low.weight(f"{name}.weight", pack.conv_weight(points, way.points, machine))
+    kernels = [
+        low.kernel(WinogradInput(whole.source, before, way, whole.pad), [source], u),
+        low.kernel(product, [u, packed], v),
+        low.kernel(WinogradOutput(after, whole.out, way, whole.program, whole.pool), [v, *operands], out),
+    ]
+    low.emit(name, f"winograd{way.m}", kernels)

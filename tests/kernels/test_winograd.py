@@ -12,7 +12,7 @@ from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.machine import MACHINES, Machine
 from gacer_tune.kernels.program import Program
-from gacer_tune.kernels.tensor import dense
+from gacer_tune.kernels.tensor import Tensor, dense
 from gacer_tune.kernels.window import Window
 from gacer_tune.kernels.winograd import WAYS, Filtering, apply_rows, transformed, window_points
 from gacer_tune.kernels.winograd_conv import WinogradConv, candidates, pays
@@ -56,7 +56,7 @@ def test_apply_rows_is_a_product() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A convolution by Winograd's filtering, with what it reads."""
+    """A convolution by Winograd's filtering, with what it reads; made: what it makes before pooling."""
 
     way: Filtering
     pad: tuple[int, int]
@@ -67,10 +67,16 @@ class Case:
     rest: list[Operand]
     machine: Machine
     cut: float
+    pool: int = 1
+
+    @property
+    def kept(self) -> Tensor:
+        n, h, w, o = self.made
+        return dense((n, h // self.pool, w // self.pool, o))
 
     def by_three_kernels(self) -> Array:
         (c, o), points = self.weight.shape[1::-1], self.way.points
-        before, after = (transformed(dense(self.made), self.way, channels) for channels in (c, o))
+        before, after = (transformed(self.kept, self.way, channels, self.pool) for channels in (c, o))
         image = operand(dense(self.source.shape), self.source)
         moved = outputs(WinogradInput(image.tensor, before, self.way, self.pad), [image], self.machine, self.cut)
         flat, count = (1, 1, prod(before.shape[:3]), before.shape[3]), prod(before.shape[:3])
@@ -78,12 +84,12 @@ class Case:
         packed = pack.conv_weight(window_points(self.weight, self.way), points, self.machine)
         gates = [operand(dense(flat), moved.reshape(flat)), operand(spec.weight(self.machine), packed)]
         product = operand(after, outputs(spec, gates, self.machine, self.cut).reshape(after.shape))
-        finish = WinogradOutput(after, dense(self.made), self.way, self.program)
+        finish = WinogradOutput(after, self.kept, self.way, self.program, self.pool)
         return outputs(finish, [product, *self.rest], self.machine, self.cut)
 
     def by_one_kernel(self) -> Array:
         image = operand(dense(self.source.shape), self.source)
-        spec = WinogradConv(image.tensor, dense(self.made), self.way, self.pad, self.program)
+        spec = WinogradConv(image.tensor, self.kept, self.way, self.pad, self.program, self.pool)
         packed = pack.winograd_weight(window_points(self.weight, self.way), self.way.points, self.machine)
         weight = operand(spec.weight(self.machine), packed)
         return outputs(spec, [image, weight, *self.rest], self.machine, self.cut)
@@ -91,9 +97,10 @@ class Case:
     def directly(self) -> Array:
         image, made = self.source.shape[1:3], self.made[1:3]
         window = Window((self.way.r, self.way.r), (1, 1), self.pad, (1, 1), (image[0], image[1]), (made[0], made[1]))
-        return evaluated(
-            self.program, convolved(self.source, self.weight, 1, window), [found.array for found in self.rest]
-        )
+        found = convolved(self.source, self.weight, 1, window)
+        found = evaluated(self.program, found, [each.array for each in self.rest])
+        (n, h, w, o), pool = self.kept.shape, self.pool
+        return found[:, : h * pool, : w * pool].reshape(n, h, pool, w, pool, o).max(axis=(2, 4))
 
 
 @st.composite
@@ -107,7 +114,8 @@ def cases(draw: st.DrawFn, packs: bool = False) -> Case:
     made = (n, h + 2 * pad[0] - way.r + 1, w + 2 * pad[1] - way.r + 1, o)
     program = draw(programs(made))
     source, weight = normal(seed, (n, h, w, c)), normal(seed + 1, (o, c, way.r, way.r))
-    return Case(way, pad, source, weight, made, program, epilogue(program, seed), machine, draw(cut_places))
+    pool = 2 if min(made[1:3]) > 1 and draw(st.booleans()) else 1
+    return Case(way, pad, source, weight, made, program, epilogue(program, seed), machine, draw(cut_places), pool)
 
 
 @few(9)

@@ -164,7 +164,7 @@ Tile = tuple[int, int, int]  # rows and vectors of a register tile, lanes of a v
 
 
 def row_tiles(extent: int, tiles: int, block: tuple[Expr, int, int], body: Callable[[Expr, int], None]) -> None:
-    """Run body(first, rows) for each tile in a block of them: tile i begins at i * extent / tiles, rounded down.
+    """Run body(first, rows) for each tile in a block of them.
 
     block is (its number, tiles in it, number of blocks).
     """
@@ -172,12 +172,17 @@ def row_tiles(extent: int, tiles: int, block: tuple[Expr, int, int], body: Calla
     least, larger = divmod(extent, tiles)
     with loop(part(tiles, some, number, blocks)) as step:
         tile = number * some + step
-        first = T.bind(tile * extent // tiles)
+        first = T.bind(begin_of(tile, extent, tiles))
         if larger:
-            behind = (tile + 1) * extent // tiles
+            behind = begin_of(tile + 1, extent, tiles)
             when(behind - first > least, lambda: body(first, least + 1), lambda: body(first, least))
         else:
             body(first, least)
+
+
+def begin_of(tile: Expr, extent: int, tiles: int) -> Expr:
+    """Where one of so many tiles of an extent begins, as even as they can be."""
+    return tile * extent // tiles
 
 
 def zeros(vectors: int, vector: int) -> Any:

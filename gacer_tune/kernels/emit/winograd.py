@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, Protocol
 
 from tvm import tirx
@@ -33,7 +33,7 @@ class Reading(Protocol):
 
 
 class Writing(Protocol):
-    """A kernel that writes an image, its last operand, after those of the program."""
+    """A kernel that writes an image, its last operand, after those of the program: pooled, if pool is not 1."""
 
     @property
     def out(self) -> Tensor: ...
@@ -41,6 +41,8 @@ class Writing(Protocol):
     def way(self) -> Filtering: ...
     @property
     def program(self) -> Program: ...
+    @property
+    def pool(self) -> int: ...
 
 
 def over_tiles(
@@ -88,7 +90,7 @@ def image_tile(function: Function, spec: Reading, place: Place, width: int) -> l
 
 
 def put_tile(function: Function, spec: Writing, place: Place, product: Callable[[int], Expr], first: int) -> None:
-    """Transform product(point), vectors, back to a tile of the image, finish and store what lies inside of it.
+    """Transform product(point), vectors, back to a tile of the image, finish, pool and store what lies inside of it.
 
     first: the operand that is the first one of the program.
     """
@@ -96,20 +98,25 @@ def put_tile(function: Function, spec: Writing, place: Place, product: Callable[
     image, row, column, channel = place
     values = [[T.bind(product(y * size + x)) for x in range(size)] for y in range(size)]
     results = [[T.bind(value) for value in line] for line in transform(spec.way.output, values)]
+    kept = m // spec.pool
+
+    def finished(y: int, x: int) -> Expr:
+        value = results[y][x]
+        return function.finish(spec.program, first, (image, row * m + y, column * m + x, channel), value, lanes(value))
 
     def put(y: int, x: int) -> None:
-        index = (image, row * m + y, column * m + x, channel)
-        value = results[y][x]
-        done = function.finish(spec.program, first, index, value, lanes(value))
-        function.store(first + len(spec.program.operands), index, done)
+        window = [(y * spec.pool + i, x * spec.pool + j) for i in range(spec.pool) for j in range(spec.pool)]
+        largest = reduce(tirx.max, [finished(*at) for at in window])
+        index = (image, row * kept + y, column * kept + x, channel)
+        function.store(first + len(spec.program.operands), index, largest)
 
-    for y in range(m):
-        for x in range(m):
+    for y in range(kept):
+        for x in range(kept):
             checks = []
-            if height % m > 0 and y >= height % m:
-                checks.append(row * m + y < height)
-            if breadth % m > 0 and x >= breadth % m:
-                checks.append(column * m + x < breadth)
+            if height % kept > 0 and y >= height % kept:
+                checks.append(row * kept + y < height)
+            if breadth % kept > 0 and x >= breadth % kept:
+                checks.append(column * kept + x < breadth)
             if checks:
                 when(tirx.all(*checks), partial(put, y, x))
             else:

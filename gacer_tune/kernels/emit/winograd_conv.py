@@ -8,11 +8,10 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit.blocks import fetch, unravel
-from gacer_tune.kernels.emit.bmm import add_products, each_vector, row_tiles, zeros
+from gacer_tune.kernels.emit.bmm import add_products, begin_of, each_vector, row_tiles, zeros
 from gacer_tune.kernels.emit.function import Function, loop
 from gacer_tune.kernels.emit.winograd import Place, image_tile, put_tile
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.kernels.winograd_conv import VECTORS, Run, WinogradConv, items, register_tiles
 
 Expr = Any
@@ -36,11 +35,12 @@ class _Emitter:
         most = self.tile.rows * self.tile.high
         self.before = T.alloc_buffer((most * self.points * self.inputs,), "float32", scope="local")
         self.after = T.alloc_buffer((most * self.points * self.machine.pack,), "float32", scope="local")
-        first = T.bind(self.tile_of(item * self.tile.high))
-        count = T.bind(self.tile_of(tirx.min((item + 1) * self.tile.high, self.rows)) - first)
+        register_tiles = (item * self.tile.high, tirx.min((item + 1) * self.tile.high, self.rows))
+        first, behind = (T.bind(begin_of(tile, self.spec.count, self.rows)) for tile in register_tiles)
+        count = behind - first
         with loop(count) as number, loop(self.inputs // self.machine.vector) as v:
             self.transform(number, self.place(first + number, v * self.machine.vector))
-        with loop(ceildiv(self.outputs, self.machine.pack)) as block:
+        with loop(self.outputs // self.machine.pack) as block:
             with loop(self.points) as point:
                 span = (item, self.tile.high, self.items)
                 row_tiles(
@@ -49,10 +49,6 @@ class _Emitter:
             with loop(count) as number, loop(VECTORS) as v:
                 channel = v * self.machine.vector
                 self.finish(number, channel, self.place(first + number, block * self.machine.pack + channel))
-
-    def tile_of(self, row: Expr) -> Expr:
-        """The first Winograd tile of a register tile."""
-        return row * self.spec.count // self.rows
 
     def place(self, tile: Expr, channel: Expr) -> Place:
         image, row, column = unravel(tile, self.spec.grid)
