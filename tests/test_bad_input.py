@@ -170,7 +170,7 @@ def test_full_disk(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("artifact")
-    options = ["--budget", "2s", "--trials", "4", "--out", str(folder / "out"), *CACHE]
+    options = ["--budget", "60s", "--trials", "4", "--out", str(folder / "out"), *CACHE]
     assert main(["tune", str(tiny(folder / "m.onnx")), *options]) == 0
     return folder / "out"
 

@@ -51,7 +51,7 @@ def test_resident_memory_of_two_models(tmp_path: Path, capsys: pytest.CaptureFix
         path.write_bytes(models.MODELS[name]().SerializeToString())
         paths.append(str(path))
     out = tmp_path / "out"
-    options = ["--budget", "3s", "--trials", "4", "--cache", str(FOLDER / "tune-cache"), "--out", str(out)]
+    options = ["--budget", "60s", "--trials", "4", "--cache", str(FOLDER / "tune-cache"), "--out", str(out)]
     assert main(["tune", *paths, *options]) == 0
     capsys.readouterr()
     tenants = read_artifact(out).workload.tenants
