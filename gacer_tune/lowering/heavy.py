@@ -12,6 +12,7 @@ from gacer_tune.kernels.bmm import BatchMatmul
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.depthwise import Depthwise
+from gacer_tune.kernels.program import NOTHING
 from gacer_tune.kernels.tensor import dense
 from gacer_tune.lowering import attention, gates, inverted, winograd
 from gacer_tune.lowering.context import Epilogue, Lowering, program
@@ -43,7 +44,7 @@ def _pools(low: Lowering, group: Group) -> bool:
     names = node.inputs[0], graph.nodes[group.parts[0].last].outputs[0]
     source, made = (dense(_channels_behind(graph.shapes[name])) for name in names)
     out = images([low.output(graph.nodes[group.last].outputs[0], channels_behind(4))])[0]
-    return winograd.chosen(low.machine, read_conv(graph, node).conv_spec(source, made), out.tensor) is not None
+    return winograd.chosen(low.machine, read_conv(graph, node).conv_spec(source, made, NOTHING), out.tensor) is not None
 
 
 def _channels_behind(shape: tuple[int, ...]) -> tuple[int, ...]:
