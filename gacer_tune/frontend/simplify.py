@@ -14,6 +14,7 @@ import onnx
 
 from gacer_tune.frontend.activations import name_activation, recognise_activation
 from gacer_tune.frontend.affine import batchnorm_to_mul_add, fold_affine
+from gacer_tune.frontend.einsum import einsum_to_products, vector_product
 from gacer_tune.frontend.elementary import dropout_to_identity, remove_identities, sum_to_adds
 from gacer_tune.frontend.fold import fold_constants
 from gacer_tune.frontend.gemm import normalise_gemm
@@ -32,7 +33,8 @@ _SKIPPED_PATTERNS = [
 _SKIPPED_OPTIMIZATIONS = ["constant_folding", "weight_tying"]
 
 _SPELLING = (sum_to_adds, dropout_to_identity)
-_FUSION = (name_activation, name_layernorm, recognise_activation, recognise_layernorm, normalise_gemm, fold_affine)
+_PRODUCTS = (normalise_gemm, einsum_to_products, vector_product)
+_FUSION = (name_activation, name_layernorm, recognise_activation, recognise_layernorm, *_PRODUCTS, fold_affine)
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -175,11 +175,7 @@ def reductions(net: Net) -> None:
     for p in (1, 2, 3):
         net.op("GlobalLpPool", [image], p=p)
     net.op("LpPool", [image], kernel_shape=[2, 3], pads=[1, 1, 1, 1], strides=[2, 1], p=2)
-    for equation, shapes in (
-        ("bhid,bhjd->bhij", [(2, 2, 3, 4), (2, 2, 5, 4)]), ("ii->i", [(4, 4)]),
-        ("ij->", [(3, 4)]), ("...ij,...jk->...ik", [(2, 3, 4), (2, 4, 5)]), ("ij,jk,kl->il", [(3, 4), (4, 5), (5, 2)]),
-    ):  # fmt: skip
-        net.op("Einsum", [net.x(*shape) for shape in shapes], equation=equation)
+    net.op("Einsum", [net.ints(4, 3, 4), net.ints(4, 4, 5)], (INT64,), equation="ij,jk->ik")
     scale, zero = net.const(np.array([0.1, 0.2, 0.03, 0.4], f32)), net.const(np.array([3, 4, 5, 6], np.uint8))
     net.op("QuantizeLinear", [x, scale, zero], (UINT8,), axis=1)
     net.op("QuantizeLinear", [x, net.const(f32(0.1))], (UINT8,))
@@ -203,7 +199,7 @@ def refused_by_rules(net: Net) -> None:
     net.op("AveragePool", [volume], kernel_shape=[3, 2, 3], pads=[1, 0, 1, 1, 0, 1], count_include_pad=1)
     net.op("Pad", [net.x(3, 4, 5), net.const(np.array([0, 1, 2, 0, 1, 1]))], mode="reflect")
     net.op("Pad", [net.x(3, 4, 5), net.const(np.array([0, 0, 0, 0, 2, 1]))], mode="edge")
-    net.op("MatMul", [net.x(4), net.x(4, 5)])
+    net.op("MatMul", [net.ints(4, 4), net.ints(4, 4, 5)], (INT64,))
     net.op("Conv", [net.x(1, 4, 6, 6), net.x(2, 4, 3, 3)])
     net.op("Clip", [net.x(3, 4, 5), net.const(np.array(-0.5, f32)), "highest"])
     net.nodes.insert(-1, node("ReduceMean", [net.x(3, 4)], ["highest"], keepdims=0))

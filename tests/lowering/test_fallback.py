@@ -83,7 +83,7 @@ def large() -> Built:
     grown.op("TopK", [x, grown.const(np.array([5]))], (TensorProto.FLOAT, TensorProto.INT64), axis=1)
     grown.op("ReduceLogSumExp", [x], axes=[2])
     grown.op("Sinh", [x])
-    grown.op("Einsum", [x, grown.x(24, 16)], equation="abc,cd->abd")
+    grown.op("Einsum", [grown.ints(9, 12, 64), grown.ints(9, 64, 40)], (TensorProto.INT64,), equation="bc,cd->bd")
     grown.op("ScatterND", [x, grown.ints(2, 3, 2), grown.x(3, 24)])
     return build([("large", grown.built())], LANES)
 
