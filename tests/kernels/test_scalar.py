@@ -116,7 +116,7 @@ CLOSE = [
     ),
     Case("sqrt", np.sqrt, domain=POSITIVE, relative=ROUNDED),
     Case("reciprocal", np.reciprocal, relative=ROUNDED),
-    Case("exp", np.exp, domain=(-87.0, 88.0), relative=3e-7),
+    Case("exp", np.exp, domain=(-87.33, 88.7228), relative=3e-7),
     Case("log", np.log, domain=POSITIVE, absolute=1e-7, relative=2e-7),
     Case("sin", np.sin, absolute=1e-6),
     Case("cos", np.cos, absolute=1e-6),
@@ -199,12 +199,21 @@ def test_rounded_functions(case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("x", "expected"),
-    [(88.5, math.inf), (200.0, math.inf), (math.inf, math.inf), (-88.0, 0.0), (-1e9, 0.0), (-math.inf, 0.0)],
+    [(88.72284, math.inf), (200.0, math.inf), (math.inf, math.inf), (-87.34, 0.0), (-1e9, 0.0), (-math.inf, 0.0)],
 )
 def test_exp_overflows_to_infinity_and_underflows_to_zero(x: float, expected: float) -> None:
     inputs = [np.full(COUNT, x, np.float32)]
     for found in computed(Case("exp", np.exp), inputs):
         assert np.array_equal(found, np.full(COUNT, expected, np.float32))
+
+
+@pytest.mark.parametrize("x", [88.5, 88.72283, -87.3365, -0.0, 0.0])
+def test_exp_is_right_up_to_the_largest_and_down_to_the_smallest_normal_number(x: float) -> None:
+    inputs = [np.full(COUNT, x, np.float32)]
+    expected = np.exp(inputs[0].astype(np.float64))
+    assert np.finfo(np.float32).tiny <= expected[0] <= np.finfo(np.float32).max
+    for found in computed(Case("exp", np.exp), inputs):
+        assert np.abs(found / expected - 1).max() <= (3e-7 if x else 0.0)
 
 
 @pytest.mark.parametrize(("dtype", "zero"), [("float32", 0.0), ("float32", -0.0), ("int64", 0.0), ("int32", 0.0)])

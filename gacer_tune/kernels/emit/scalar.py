@@ -16,9 +16,9 @@ from tvm import tirx
 Expr = Any
 
 _EXPONENT = 1.5 * 2**23 + 127
-# Fitted for the least largest error: relative of e^r on |r| <= ln 2 / 2 (9e-8), absolute of the ratios (2e-8).
+# Fitted for the least largest error: relative of e^r for 0 <= r <= ln 2 (9e-8), absolute of the ratios (2e-8).
 # The arguments of the ratios end where their rounded value is exactly 1.
-_EXP = (1.0, 0.9999997063, 0.4999914784, 0.1666763813, 0.04189816032, 0.008290272164)
+_EXP = (1.0, 1.00000608, 0.4998687208, 0.1675660759, 0.0390400812, 0.01168473437)
 _TANH = (
     (0.9999999455, 0.134062041, 0.003525817097, 2.112153951e-05, 1.409921078e-08),
     (1.0, 0.4673951548, 0.02599112695, 0.0003335686972, 8.073603295e-07),
@@ -62,15 +62,15 @@ def reinterpret(x: Expr, dtype: str) -> Expr:
 
 
 def exp(x: Expr) -> Expr:
-    """2^n * e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r as a polynomial of degree 5.
+    """2^n * e^r with n = x / ln 2 rounded down, 0 <= r < ln 2, and e^r as a polynomial of degree 5.
 
-    Added to 1.5 * 2^23 and the bias of exponents, n stands in the lowest bits, and a shift makes 2^n of it: infinity
-    for n = 128, which is all above 88.376 (the largest float32 is e^88.723), and 0 for n = -127, all below -87.68.
+    Added to 1.5 * 2^23 and the bias of exponents, n stands in the lowest bits, and a shift makes 2^n of it. The results
+    are all normal float32, -126 <= n <= 127; above (e^88.723) 2^n is infinity, below (e^-87.337) it is 0.
     """
     if element(x) != "float32":
         return tirx.exp(x)
-    x = tirx.max(tirx.min(x, like(88.7, x)), like(-88.0, x))
-    n = tirx.floor(x * like(1.44269504088896341, x) + like(0.5, x))
+    x = tirx.max(tirx.min(x, like(89.0, x)), like(-88.0, x))
+    n = tirx.floor(x * like(1.44269504088896341, x))
     r = x - n * like(0.693359375, x) + n * like(2.12194440e-4, x)
     power = reinterpret(reinterpret(n + like(_EXPONENT, x), "int32") << like_int(23, x), "float32")
     return horner(_EXP, r) * power
