@@ -1,12 +1,13 @@
 """Lowers transposed convolutions: for stride s, s x s ordinary convolutions, each making every s-th row and column.
 
 Output row y holds input row i times window row k where y + pad = i * s + k. Rows with (y + pad) % s = r see only the
-window rows r, r + s, ...: an ordinary convolution of the input with these rows in reverse order.
+window rows r, r + s, ...: an ordinary convolution of the input with these rows in reverse order. Sequences are images
+of one row. A window that is smaller than the stride, or dilated, is filled up with zeros.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from gacer_tune.errors import UserError
 from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.tensor import ceildiv
+from gacer_tune.kernels.window import Pair
 from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, LoweredKernel, Lowering, program
-from gacer_tune.lowering.conv_node import window
-from gacer_tune.lowering.convolution import along_channels, channels_last
+from gacer_tune.lowering.conv_node import pair, window
+from gacer_tune.lowering.convolution import along_channels, channels_behind, channels_last, image
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Node
 from gacer_tune.lowering.view import View
@@ -47,26 +49,36 @@ def phases(size: int, stride: int, pad: int, out: int) -> list[Phase]:
 
 def conv_transpose(low: Lowering, group: Group) -> None:
     graph, node = low.graph, low.graph.nodes[group.first]
-    shape = graph.shapes[node.inputs[0]]
-    if len(shape) != 4:
-        raise UserError(f"{node.name}: ConvTranspose over {len(shape) - 2} axes, exactly 2 are supported")
-    weight = graph.constant(node, 1).astype(np.float32)
-    size, strides, dilations, _ = window(graph, node, shape[2:])
-    made = graph.shapes[node.outputs[0]]
-    if dilations != [1, 1] or any(k < s for k, s in zip(size, strides, strict=True)):
-        raise UserError(f"{node.name}: ConvTranspose with dilation {dilations}, window {size}, stride {strides}")
-    pads = _begins(node, shape[2:], made[2:], (size, strides))
+    shape, made = graph.shapes[node.inputs[0]], graph.shapes[node.outputs[0]]
+    rank = len(shape)
+    if rank not in (3, 4):
+        raise UserError(f"{node.name}: ConvTranspose over {rank - 2} axes, 1 or 2 are supported")
+    kernel, strides, dilations, _ = window(graph, node, shape[2:])
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    begins = pair(_begins(node, shape[2:], made[2:], (reach, strides)), 0)
+    stride = pair(strides, 1)
+    weight = _spread(graph.constant(node, 1).astype(np.float32), stride, pair(dilations, 1))
     bias = low.weight(f"{node.name}.bias", graph.constant(node, 2)) if node.given(2) else None
-    epilogue = low.epilogue(group, along_channels(bias, 4))
-    source = channels_last(low, node.name, low.view(node.inputs[0]), False)
-    out = low.output(graph.nodes[group.last].outputs[0], CHANNELS_LAST)
-    rows, columns = (phases(size[a], strides[a], pads[a], made[2 + a]) for a in (0, 1))
-    convs = [
-        _conv(low, node, (source, out, epilogue), weight, (row, column), (strides[0], strides[1]))
-        for row in rows
-        for column in columns
-    ]
+    epilogue = low.epilogue(group, along_channels(bias, rank))
+    source = channels_last(low, node.name, image(low.view(node.inputs[0])), False)
+    out = image(low.output(graph.nodes[group.last].outputs[0], channels_behind(rank)))
+    epilogue = replace(epilogue, operands=tuple(image(view) for view in epilogue.operands))
+    rows, columns = (phases(weight.shape[2 + a], stride[a], begins[a], out.shape[2 + a]) for a in (0, 1))
+    parts = source, out, epilogue
+    convs = [_conv(low, node, parts, weight, (row, column), stride) for row in rows for column in columns]
     low.emit(node.name, "conv_transpose", convs)
+
+
+def _spread(weight: Array, stride: Pair, dilation: Pair) -> Array:
+    """(c, o, rows, columns) with the zeros that a dilation leaves between them, and at least `stride` of each.
+
+    (c, o, columns) is one row.
+    """
+    weight = weight if weight.ndim == 4 else weight[:, :, None, :]
+    sizes = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)]
+    found = np.zeros((*weight.shape[:2], *map(max, sizes, stride)), np.float32)
+    found[:, :, : sizes[0] : dilation[0], : sizes[1] : dilation[1]] = weight
+    return found
 
 
 def _begins(
@@ -75,8 +87,8 @@ def _begins(
     """Pads before each axis; with auto_pad or output_shape they follow from the shape of the output."""
     automatic = node.attributes.get("auto_pad", "NOTSET")
     if automatic in ("NOTSET", "VALID") and "output_shape" not in node.attributes:
-        return list(node.attributes.get("pads") or [0, 0])[:2]
-    extra = list(node.attributes.get("output_padding") or [0, 0])
+        return list(node.attributes.get("pads") or [0] * 4)[: len(spatial)]
+    extra = list(node.attributes.get("output_padding") or [0] * len(spatial))
     found = []
     for axis, (size, stride) in enumerate(zip(*sizes, strict=True)):
         total = max(stride * (spatial[axis] - 1) + extra[axis] + size - made[axis], 0)
@@ -90,7 +102,7 @@ def _conv(
     parts: tuple[View, View, Epilogue],
     weight: Array,
     phase: tuple[Phase, Phase],
-    strides: tuple[int, int],
+    strides: Pair,
 ) -> LoweredKernel:
     """The convolution of one phase; weight (c, o / groups, rows, columns)."""
     source, out, epilogue = parts

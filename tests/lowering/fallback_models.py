@@ -205,7 +205,8 @@ def refused_by_rules(net: Net) -> None:
     net.nodes.insert(-1, node("ReduceMean", [net.x(3, 4)], ["highest"], keepdims=0))
     factors = [net.const(rng.standard_normal((4, 5)).astype(f32)) for _ in range(2)]
     net.op("LayerNormalization", [net.x(3, 4, 5), *factors], axis=1, epsilon=0.01)
-    net.op("ConvTranspose", [net.x(1, 4, 6), net.const(rng.standard_normal((4, 3, 3)).astype(f32))], strides=[2])
+    weight = net.const(rng.standard_normal((4, 3, 2, 2, 2)).astype(f32))
+    net.op("ConvTranspose", [volume, weight], strides=[2, 2, 2])
 
 
 def recent(net: Net) -> None:
