@@ -45,7 +45,7 @@ def recognise_layernorm(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
     if node.domain or node.op_type not in ("Div", "Mul"):
         return None
     for numerator, other in (node.input[:], node.input[::-1])[: 1 if node.op_type == "Div" else 2]:
-        variance = _below_root(uses, other, node.op_type == "Mul")
+        variance = below_root(uses, other, node.op_type == "Mul")
         deviation = uses.maker(numerator, "Sub")
         if variance is None or deviation is None:
             continue
@@ -75,7 +75,7 @@ def _filled(uses: Uses, value: Array, known: TensorType, base: str) -> onnx.Tens
     return uses.constant(value.astype(helper.tensor_dtype_to_np_dtype(known.element)), base)
 
 
-def _below_root(uses: Uses, name: str, inverted: bool) -> tuple[str, float] | None:
+def below_root(uses: Uses, name: str, inverted: bool) -> tuple[str, float] | None:
     """v and epsilon of Sqrt(v + epsilon), which may be Pow 0.5; of its Reciprocal or 1 / it if `inverted`."""
     if inverted:
         inverse = uses.inner(name, "Reciprocal", "Div")
@@ -105,17 +105,26 @@ def _normalised_axis(uses: Uses, variance: str, deviation: onnx.NodeProto) -> in
     square = uses.inner(mean_of_squares.input[0], "Mul", "Pow")
     if square is None or square.input[0] != deviation.output[0]:
         return None
-    squared = uses.scalar(square.input[1]) == 2.0 if square.op_type == "Pow" else square.input[1] == square.input[0]
     # The deviation is read by the square (twice if it is a Mul) and by the quotient; more readers would still need it.
     readers = 2 if square.op_type == "Pow" else 3
-    axes = [_reduced_axes(uses, item, len(known.shape)) for item in (mean, mean_of_squares)]
-    if not squared or uses.readers[deviation.output[0]] != readers or axes[0] is None or axes[0] != axes[1]:
+    axes = [reduced_axes(uses, item, len(known.shape)) for item in (mean, mean_of_squares)]
+    if (
+        not is_square(uses, square)
+        or uses.readers[deviation.output[0]] != readers
+        or axes[0] is None
+        or axes[0] != axes[1]
+    ):
         return None
     first = min(axes[0], default=0)
     return first if axes[0] and axes[0] == set(range(first, len(known.shape))) else None
 
 
-def _reduced_axes(uses: Uses, node: onnx.NodeProto, rank: int) -> set[int] | None:
+def is_square(uses: Uses, node: onnx.NodeProto) -> bool:
+    """Whether a Mul or Pow is its first input squared."""
+    return uses.scalar(node.input[1]) == 2.0 if node.op_type == "Pow" else node.input[1] == node.input[0]
+
+
+def reduced_axes(uses: Uses, node: onnx.NodeProto, rank: int) -> set[int] | None:
     """Axes of a ReduceMean that keeps dimensions (an input since operator set 18, an attribute before), else None."""
     if not attribute(node, "keepdims", 1):
         return None

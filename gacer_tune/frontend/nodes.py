@@ -6,8 +6,10 @@ Fused operators are nodes of the domain "gacer", whatever opset the model import
     gacer.Silu(x)                   x * sigmoid(x)
     gacer.HardSwish(x)              x * clip(x / 6 + 1/2, 0, 1)
     gacer.LayerNorm(x, scale, bias) axis >= 0, epsilon; scale and bias have exactly the shape x.shape[axis:]
+    gacer.RmsNorm(x)                epsilon; x / sqrt(mean of x * x + epsilon) over the last axis
 
-Each has one output with the type and shape of x. Gelu, HardSwish, Swish and LayerNormalization of ai.onnx become these.
+Each has one output with the type and shape of x. Gelu, HardSwish, Swish, LayerNormalization and RMSNormalization of
+ai.onnx become these.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.graph import Graph, Node
 from gacer_tune.lowering.recurrent import step
 
-ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "gacer.LayerNorm"})
+ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "gacer.LayerNorm", "gacer.RmsNorm"})
 LONGEST = 16
 AXIS_MEANS_LAST = 13  # from this opset on softmax works along one axis; before, on the input seen as a matrix
 

@@ -45,24 +45,26 @@ def _flat_softmax(low: Lowering, group: Group, kind: Kind, axis: int) -> None:
 
 def layer_norm(low: Lowering, group: Group) -> None:
     graph, node = low.graph, low.graph.nodes[group.first]
-    source = low.view(node.inputs[0])
-    axis = node.axis(len(source.shape), -1)
-    if axis != len(source.shape) - 1:
+    rank = len(graph.shapes[node.inputs[0]])
+    axis = node.axis(rank, -1)
+    if axis != rank - 1:
         raise UserError(f"{node.name}: layer normalisation over axes {axis} and on, only over the last is supported")
-    name = graph.nodes[group.last].outputs[0]
-    epilogue = low.epilogue(group)
-    out = low.output(name)
-    factors = [low.view(name) for name in node.inputs[1:3] if name]
-    spec = Rows(
-        source.tensor,
-        out.tensor,
-        "layer_norm",
-        float(node.attributes.get("epsilon", 1e-5)),
-        _row(factors[0]),
-        _row(factors[1]) if len(factors) > 1 else None,
-        program(epilogue, epilogue.operands),
-    )
-    low.emit(node.name, "layer_norm", [low.kernel(spec, [source, *factors, *epilogue.operands], out)])
+    _normalised(low, group, "layer_norm", [low.view(name) for name in node.inputs[1:3] if name])
+
+
+def rms_norm(low: Lowering, group: Group) -> None:
+    _normalised(low, group, "rms_norm", [])
+
+
+def _normalised(low: Lowering, group: Group, kind: Kind, factors: list[View]) -> None:
+    node = low.graph.nodes[group.first]
+    source, epilogue = low.view(node.inputs[0]), low.epilogue(group)
+    out = low.output(low.graph.nodes[group.last].outputs[0])
+    rows = [_row(factor) for factor in factors]
+    scale, bias = (*rows, None, None)[:2]
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    spec = Rows(source.tensor, out.tensor, kind, epsilon, scale, bias, program(epilogue, epilogue.operands))
+    low.emit(node.name, kind, [low.kernel(spec, [source, *factors, *epilogue.operands], out)])
 
 
 def _row(view: View) -> Tensor:
@@ -139,6 +141,7 @@ RULES = {
     "Softmax": softmax,
     "LogSoftmax": softmax,
     "gacer.LayerNorm": layer_norm,
+    "gacer.RmsNorm": rms_norm,
     "GlobalAveragePool": global_average,
     "Gather": gather,
     **dict.fromkeys(KINDS, reduce),

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 
 def expand_gacer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which gacer.Gelu, Silu, HardSwish and LayerNorm are spelt out; operator set 9 or later."""
+    """A copy in which gacer.Gelu, Silu, HardSwish, LayerNorm and RmsNorm are spelt out; operator set 9 or later."""
     expanded = onnx.ModelProto()
     expanded.CopyFrom(model)
     opset = next(item.version for item in model.opset_import if item.domain == "")
@@ -22,9 +22,8 @@ def expand_gacer(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         element = types[node.output[0]].type.tensor_type.elem_type
         writer = _Writer(expanded.graph, nodes, node.output[0], helper.tensor_dtype_to_np_dtype(element))
-        {"Gelu": _gelu, "Silu": _silu, "HardSwish": _hardswish, "LayerNorm": _layernorm}[node.op_type](
-            writer, node, opset
-        )
+        writers = {"Gelu": _gelu, "Silu": _silu, "HardSwish": _hardswish, "LayerNorm": _layernorm, "RmsNorm": _rmsnorm}
+        writers[node.op_type](writer, node, opset)
     del expanded.graph.node[:]
     expanded.graph.node.extend(nodes)
     imports = [item for item in model.opset_import if item.domain != "gacer"]
@@ -90,6 +89,13 @@ def _layernorm(write: _Writer, node: onnx.NodeProto, opset: int) -> None:
     variance = _mean(write, write.op("Mul", deviation, deviation), axes, opset)
     root = write.op("Sqrt", write.op("Add", variance, write.number(float(_attribute(node, "epsilon")))))
     write.op("Add", write.op("Mul", write.op("Div", deviation, root), scale), bias, last=True)
+
+
+def _rmsnorm(write: _Writer, node: onnx.NodeProto, opset: int) -> None:
+    x = node.input[0]
+    mean = _mean(write, write.op("Mul", x, x), [-1], opset)
+    root = write.op("Sqrt", write.op("Add", mean, write.number(float(_attribute(node, "epsilon")))))
+    write.op("Div", x, root, last=True)
 
 
 def _mean(write: _Writer, x: str, axes: list[int], opset: int) -> str:
