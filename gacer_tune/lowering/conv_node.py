@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.window import Pair
 from gacer_tune.lowering.graph import Array, Graph, Node
+
+Number = TypeVar("Number", int, float)
 
 
 def window(graph: Graph, node: Node, spatial: Sequence[int]) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -34,7 +37,7 @@ def window(graph: Graph, node: Node, spatial: Sequence[int]) -> tuple[list[int],
     return kernel, strides, dilations, pads
 
 
-def pair(values: Sequence[int], filling: int) -> tuple[int, int]:
+def pair(values: Sequence[Number], filling: Number) -> tuple[Number, Number]:
     return (filling, values[0]) if len(values) == 1 else (values[0], values[1])
 
 

@@ -11,7 +11,8 @@ from gacer_tune.kernels.lrn import Lrn
 from gacer_tune.kernels.resize import Coordinates, Mode, Resize, Rounding
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.context import CHANNELS_LAST, Lowering
-from gacer_tune.lowering.convolution import channels_behind
+from gacer_tune.lowering.conv_node import pair
+from gacer_tune.lowering.convolution import channels_behind, channels_last, image, images
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Node
 from gacer_tune.lowering.view import View
@@ -43,12 +44,12 @@ def _pair(low: Lowering, node: Node) -> tuple[View, View, list[View]]:
 
 
 def resize(low: Lowering, group: Group) -> None:
-    """Resize (nearest, linear) of the last two axes of an image, and the older Upsample."""
+    """Resize (nearest, linear) of images and sequences, their channels as they are, and the older Upsample."""
     node = low.graph.nodes[group.first]
     graph = low.graph
     before, after = graph.shapes[node.inputs[0]], graph.shapes[node.outputs[0]]
-    if len(before) != 4 or before[:2] != after[:2]:
-        raise UserError(f"{node.name}: {node.op} of {before} to {after}, only the last two of four axes are supported")
+    if len(before) not in (3, 4) or before[:2] != after[:2]:
+        raise UserError(f"{node.name}: {node.op} of {before} to {after}, only the last of 3 or two of 4 are supported")
     old = node.op == "Upsample"
     mode = str(node.attributes.get("mode", "nearest"))
     coordinates = "asymmetric" if old else str(node.attributes.get("coordinate_transformation_mode", "half_pixel"))
@@ -60,7 +61,9 @@ def resize(low: Lowering, group: Group) -> None:
     ):
         if value not in get_args(kind):
             raise UserError(f"{node.name}: {node.op} with {what} {value}, allowed are {', '.join(get_args(kind))}")
-    source, out, views = _pair(low, node)
+    source = channels_last(low, node.name, image(low.view(node.inputs[0])), True)
+    out = image(low.output(node.outputs[0], channels_behind(len(before))))
+    views = images((source, out))
     how = cast("Mode", mode), cast("Coordinates", coordinates), cast("Rounding", rounding)
     spec = Resize(views[0].tensor, views[1].tensor, *how, _scales(low, node, before, after))
     low.emit(node.name, "resize", [low.kernel(spec, [source], out)])
@@ -74,9 +77,9 @@ def _scales(low: Lowering, node: Node, before: tuple[int, ...], after: tuple[int
         given = [float(s) for s in low.graph.constant(node, index).reshape(-1)]
     if len(given) < 2:
         return None
-    ratio = [b / a for a, b in zip(before[2:], after[2:], strict=True)]
-    last = (float(given[-2]), float(given[-1]))
-    return None if last == tuple(ratio) else last
+    ratio = pair([b / a for a, b in zip(before[2:], after[2:], strict=True)], 1.0)
+    last = (float(given[-2]), float(given[-1]))  # of a sequence the first is its channels', which is 1
+    return None if last == ratio else last
 
 
 def channel_norm(low: Lowering, group: Group) -> None:
