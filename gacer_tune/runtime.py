@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gacer_tune.artifact import MODULE, WEIGHTS, Artifact, read_artifact
-from gacer_tune.devices.cuda.gpu import gpu_here
+from gacer_tune.devices.cuda.gpu import NOT_DIVIDED, gpu_here
 from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
 from gacer_tune.executor.cuda.arrays import DeviceArray, address_of, on_gpu
@@ -41,17 +41,42 @@ ISAS = ("x86-64", "avx2", "avx512")
 
 
 class Module:
-    """A loaded artifact. Calls from several threads take turns: they share one memory."""
+    """A loaded artifact. Calls from several threads take turns: they share one memory.
+
+    Its memory is given back when nobody has it or its arrays any more, or at once by `close`, which leaving a `with`
+    block does too.
+    """
 
     def __init__(self, artifact: Artifact, cpus: Sequence[int]) -> None:
         self.artifact, self.workload = artifact, artifact.workload
         self._names = {tenant.name: number for number, tenant in enumerate(self.workload.tenants)}
         self._lock = threading.Lock()
         memory = place(self.workload)
-        self.session = _session(artifact, memory, cpus)
+        self._session: Any = _session(artifact, memory, cpus)
         self.session.read_weights(artifact.folder / WEIGHTS)
         self._loaded: dict[str, Any] = {}
         self._last = self.loaded("best")
+
+    def __enter__(self) -> Module:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back its memory, on a GPU all that it has there; its outputs there and runs end with it."""
+        with self._lock:
+            session, self._session, self._last = self._session, None, None
+            self._loaded.clear()
+        if session is not None:
+            session.close()
+
+    @property
+    def session(self) -> Any:
+        """Session, on a GPU CudaSession. Raises UserError once closed."""
+        if self._session is None:
+            raise UserError(f"{self.artifact.folder}: this module is closed, load it again")
+        return self._session
 
     @property
     def tenants(self) -> list[str]:
@@ -124,7 +149,7 @@ class Module:
             raise UserError(f"{self.artifact.folder}: its outputs are not on a GPU, its target is cpu")
         number = self._number(tenant)
         ports = self.workload.tenants[number].outputs
-        return {p.name: DeviceArray(p.shape, p.dtype, self.session.address(number, p)) for p in ports}
+        return {p.name: DeviceArray(p.shape, p.dtype, self.session.address(number, p), self.session) for p in ports}
 
     def _feed(self, tenant: str, inputs: Mapping[str, Array]) -> None:
         number = self._number(tenant)
@@ -175,6 +200,8 @@ def _session(artifact: Artifact, memory: Memory, lanes: Sequence[int]) -> Any:
         raise UserError(
             f"{artifact.folder}: compiled for {artifact.manifest['isa']}, {gpu.name} is {gpu.arch}: tune again on it"
         )
+    if not gpu.part_sms and any(schedule.shares for schedule in artifact.schedules.values()):
+        raise UserError(f"{artifact.folder}: its lanes have shares, {gpu.name} {NOT_DIVIDED}; tune again without")
     return CudaSession(Nvidia(artifact.folder / MODULE), artifact.workload, memory, len(lanes))
 
 
@@ -189,7 +216,7 @@ def _alone(workload: Workload, tenant: int, schedule: Schedule, session: Session
     only = Workload((workload.tenants[tenant],), workload.target)
     plan = lower(only, schedule, session.memory)
     lanes = tuple(tuple(replace(piece, tenant=tenant) for piece in lane) for lane in plan.lanes)
-    return Plan(lanes, session.memory, plan.priorities)
+    return replace(plan, lanes=lanes)
 
 
 def _same_names(what: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

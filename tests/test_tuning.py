@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 
 import models
+from gacer_tune import inputs
 from gacer_tune.devices.bench import Bench
+from gacer_tune.errors import UserError
 from gacer_tune.overhead import overhead
 from gacer_tune.runtime import load
 from gacer_tune.store.journal import Journal
@@ -101,6 +104,17 @@ def test_a_fresh_process_runs_the_module_without_tuner_or_compiler(tuned: tuple[
     assert found["same"]
     assert all(np.isfinite(total) and total > 0 for total in found["sum"].values())
     assert found["trace"] > 0
+
+
+def test_a_closed_module_gives_its_memory_back_and_runs_no_more(tuned: tuple[Path, dict[str, Any]]) -> None:
+    with load(tuned[0]) as module:
+        memory = weakref.ref(module.session.bytes.base)
+        module.run({t.name: inputs.sample(t, 0) for t in module.workload.tenants})
+        assert memory() is not None
+    assert memory() is None
+    with pytest.raises(UserError, match="this module is closed, load it again"):
+        module.run({t.name: inputs.sample(t, 0) for t in module.workload.tenants})
+    module.close()
 
 
 def test_overhead_is_measured_with_the_functions_the_module_has(tuned: tuple[Path, dict[str, Any]]) -> None:

@@ -38,6 +38,10 @@ class Block(ABC):
             self._write(places[content], np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
     @abstractmethod
+    def close(self) -> None:
+        """Give back what is not of Python; the session cannot be used any more."""
+
+    @abstractmethod
     def _write(self, offset: int, data: Array) -> None:
         """Copy bytes to an offset of the block; they may be gone afterwards."""
 

@@ -61,6 +61,9 @@ class Session(Block):
         self._epoch = 0
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Its memory is of Python, and goes with the last who has an array of it."""
+
     def _write(self, offset: int, data: Array) -> None:
         self.bytes[offset : offset + data.nbytes] = data
 

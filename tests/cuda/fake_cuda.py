@@ -3,93 +3,30 @@
 Work waits in its stream until somebody synchronizes: what reads too early, or frees too early, finds the old bytes.
 """
 
-# ruff: noqa: N801, N802, N815 - names are those of the bindings
+# ruff: noqa: N802, N815 - names are those of the bindings
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
 
 import numpy as np
 
+from tests.cuda.fake_bindings import (
+    LEGACY,
+    OK,
+    Answer,
+    cudaError_t,
+    cudaEvent_t,
+    cudaGraph_t,
+    cudaGraphExec_t,
+    cudaGraphInstantiateFlags,
+    cudaMemcpyKind,
+    cudaStream_t,
+    cudaStreamCaptureMode,
+    takes,
+)
 from tests.cuda.fake_driver import Array, CaptureError, FakeDriver
-
-
-class cudaError_t(IntEnum):
-    cudaSuccess = 0
-    cudaErrorInvalidValue = 1
-    cudaErrorMemoryAllocation = 2
-    cudaErrorInvalidResourceHandle = 400
-    cudaErrorNotReady = 600
-    cudaErrorStreamCaptureInvalidated = 901
-    cudaErrorGraphExecUpdateFailure = 910
-
-
-class cudaMemcpyKind(IntEnum):
-    cudaMemcpyHostToDevice = 1
-    cudaMemcpyDeviceToHost = 2
-    cudaMemcpyDeviceToDevice = 3
-
-
-class cudaStreamCaptureMode(IntEnum):
-    cudaStreamCaptureModeGlobal = 0
-    cudaStreamCaptureModeThreadLocal = 1
-
-
-class cudaGraphInstantiateFlags(IntEnum):
-    cudaGraphInstantiateFlagUseNodePriority = 8
-
-
-@dataclass(eq=False)
-class Handle:
-    number: int
-    alive: bool = True
-
-    def __int__(self) -> int:
-        return self.number
-
-
-class cudaStream_t(Handle): ...
-
-
-class cudaEvent_t(Handle): ...
-
-
-class cudaGraph_t(Handle): ...
-
-
-class cudaGraphExec_t(Handle): ...
-
-
-OK = cudaError_t.cudaSuccess
-LEGACY = 1  # the handle of the default stream
-Answer = tuple[Any, ...]
-
-
-def takes(results: int, *kinds: type) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
-    """A call that takes arguments of exactly these types, handles that are alive, and answers with so many results."""
-
-    def wrap(call: Callable[..., Answer]) -> Callable[..., Answer]:
-        @functools.wraps(call)
-        def checked(cuda: FakeCuda, *given: Any) -> Answer:
-            assert len(given) == len(kinds), f"{call.__name__}: {len(given)} arguments, it takes {len(kinds)}"
-            for value, kind in zip(given, kinds, strict=True):
-                assert type(value) is kind, f"{call.__name__}: {value!r} is no {kind.__name__}"
-                assert not isinstance(value, Handle) or value.alive, f"{call.__name__}: {value!r} was destroyed"
-            cuda.bound.add(threading.get_ident())
-            answer = call(cuda, *given)
-            assert len(answer) == 1 + results, "the fake itself is wrong"
-            return answer
-
-        checked.kinds, checked.results = kinds, results  # type: ignore[attr-defined]
-        return checked
-
-    return wrap
 
 
 class FakeCuda:
@@ -107,10 +44,23 @@ class FakeCuda:
         self.pinned: dict[int, Array] = {}
         self.queues: dict[int, list[Callable[[], None]]] = {LEGACY: []}
         self.bound: set[int] = set()  # threads with a current context
-        self.streams: dict[int, cudaStream_t] = {}
+        self.blocks: set[int] = set()
+        self.events: set[int] = set()
+        self.mode = cudaStreamCaptureMode.cudaStreamCaptureModeGlobal
         self.recorded: dict[int, tuple[int, int]] = {}  # event -> its stream, and how much of it comes before
         self.last = OK
         driver.count = max(driver.count, LEGACY)  # numbers of its streams are others
+
+    def left(self) -> dict[str, int]:
+        """How much of what was made is not given back."""
+        found = {"memory": self.blocks, "pinned": self.pinned, "streams": self.queues.keys() - {LEGACY}}
+        found |= {"events": self.events, "graphs": self.driver.graphs, "instances": self.driver.instances}
+        return {kind: len(made) for kind, made in found.items() if made}
+
+    def unsafe(self, what: str) -> None:
+        """Calls that a capture of this thread, or a global one of another, does not survive."""
+        if self.mode != cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed:
+            raise CaptureError(f"{what} in a thread that has not said that it spoils no capture")
 
     def give(self, stream: int, work: Callable[[], None]) -> None:
         if stream in self.driver.tails and self.driver.capturing is not None:
@@ -142,7 +92,20 @@ class FakeCuda:
     def cudaMalloc(self, nbytes: int) -> Answer:
         if nbytes > self.free:
             return cudaError_t.cudaErrorMemoryAllocation, None
-        return OK, self.driver.allocate(nbytes)
+        self.blocks.add(address := self.driver.allocate(nbytes))
+        return OK, address
+
+    @takes(0, int)
+    def cudaFree(self, address: int) -> Answer:
+        self.unsafe("cudaFree")
+        self.blocks.remove(address)
+        return (OK,)
+
+    @takes(0, int)
+    def cudaFreeHost(self, address: int) -> Answer:
+        self.unsafe("cudaFreeHost")
+        del self.pinned[address]
+        return (OK,)
 
     @takes(1, int, int)
     def cudaHostAlloc(self, nbytes: int, flags: int) -> Answer:
@@ -181,13 +144,27 @@ class FakeCuda:
 
     def new_stream(self, priority: int, parts: tuple[int, int] | None = None) -> cudaStream_t:
         made = cudaStream_t(self.driver.stream(-priority, parts))
-        self.queues[made.number], self.streams[made.number] = [], made
+        self.queues[made.number] = []
         return made
+
+    @takes(0, cudaStream_t)
+    def cudaStreamDestroy(self, stream: cudaStream_t) -> Answer:
+        assert not self.queues.pop(stream.number), "destroyed before its work was done"
+        stream.alive = False
+        return (OK,)
 
     @takes(1, int)
     def cudaEventCreateWithFlags(self, flags: int) -> Answer:
         assert flags in (self.cudaEventDefault, self.cudaEventDisableTiming)
-        return OK, cudaEvent_t(self.driver.event(flags == self.cudaEventDefault))
+        made = cudaEvent_t(self.driver.event(flags == self.cudaEventDefault))
+        self.events.add(made.number)
+        return OK, made
+
+    @takes(0, cudaEvent_t)
+    def cudaEventDestroy(self, event: cudaEvent_t) -> Answer:
+        self.events.remove(event.number)
+        event.alive = False
+        return (OK,)
 
     @takes(0, cudaEvent_t, cudaStream_t)
     def cudaEventRecord(self, event: cudaEvent_t, stream: cudaStream_t) -> Answer:
@@ -224,6 +201,11 @@ class FakeCuda:
             raise CaptureError("the default stream cannot be captured")
         self.driver.begin_capture(stream.number)
         return (OK,)
+
+    @takes(1, cudaStreamCaptureMode)
+    def cudaThreadExchangeStreamCaptureMode(self, mode: cudaStreamCaptureMode) -> Answer:
+        before, self.mode = self.mode, mode
+        return OK, before
 
     @takes(1, cudaStream_t)
     def cudaStreamEndCapture(self, stream: cudaStream_t) -> Answer:

@@ -81,6 +81,10 @@ class FakeDriver:
         self.clock = 0
         self.reached: dict[int, int] = {}
 
+    def close(self) -> None:
+        self.outside("close")
+        self.memory = np.zeros(0, np.uint8)
+
     def number(self) -> int:
         self.count += 1
         return self.count

@@ -110,6 +110,10 @@ class FakeGreen:
         self.contexts.append(CUgreenCtx(description.groups))
         return OK, self.contexts[-1]
 
+    def cuGreenCtxDestroy(self, context: CUgreenCtx) -> tuple[Any, ...]:
+        self.contexts.remove(context)
+        return (OK,)
+
     def cuGreenCtxStreamCreate(self, context: CUgreenCtx, flags: int, priority: int) -> tuple[Any, ...]:
         assert context in self.contexts and type(flags) is type(priority) is int
         assert flags == CUstream_flags.CU_STREAM_NON_BLOCKING

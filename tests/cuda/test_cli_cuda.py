@@ -18,6 +18,7 @@ from gacer_tune.devices.cuda import gpu
 from gacer_tune.devices.cuda.gpu import GpuPrint, gpu_here
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda import libraries, nvidia
+from gacer_tune.executor.cuda.owned import Owned
 
 
 @pytest.fixture
@@ -123,6 +124,10 @@ class FakeCuda:
     def cudaMemGetInfo(self) -> tuple[Status, int, int]:  # noqa: N802
         return Status.cudaSuccess, self.free, self.free
 
+    def cudaFree(self, address: int) -> tuple[Status]:  # noqa: N802
+        assert address == 4096
+        return (Status.cudaSuccess,)
+
     def cudaMalloc(self, nbytes: int) -> tuple[Status, int]:  # noqa: N802
         return (Status.cudaSuccess, 4096) if nbytes <= self.free else (Status.cudaErrorMemoryAllocation, 0)
 
@@ -183,6 +188,7 @@ def test_clocks_are_told_where_they_are_known(monkeypatch: pytest.MonkeyPatch) -
 def test_models_larger_than_the_memory_are_refused() -> None:
     driver = object.__new__(nvidia.Nvidia)
     driver.cuda = FakeCuda()
+    driver._owned = Owned(driver.cuda)
     assert driver.allocate(1000) == 4096
     with pytest.raises(UserError, match="the models need 1001 bytes of the GPU's memory, 1000 are free"):
         driver.allocate(1001)

@@ -15,48 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
-from gacer_tune import runtime
-from gacer_tune.artifact import WEIGHTS, Artifact
 from gacer_tune.devices.cuda.gpu import part_sms
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda import nvidia
-from gacer_tune.executor.cuda import session as sessions
-from gacer_tune.executor.cuda.nvidia import Nvidia
-from gacer_tune.executor.cuda.session import CudaSession, LoadedGraph
+from gacer_tune.executor.cuda.session import LoadedGraph
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import lane_per_tenant, sequential
-from gacer_tune.ir.workload import Workload
-from tests.cuda.fake_cuda import LEGACY, FakeCuda, Handle, cudaError_t, cudaStream_t
+from tests.cuda.fake_bindings import LEGACY, Handle, cudaError_t, cudaStream_t
+from tests.cuda.fake_cuda import FakeCuda
 from tests.cuda.fake_driver import FakeDriver
 from tests.cuda.fake_green import FakeGreen
-from tests.cuda.fake_tvm import FakeTvm
-from tests.cuda.test_graph import Toy, distinct, outputs, session_of, session_on
-from tests.support.workloads import chain, flat_profile
-
-PAIR = distinct(Workload((chain("a", (4, 3), variants=2), chain("b", (2,))), "cuda"))
-Opened = Callable[..., tuple[CudaSession, FakeCuda]]
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
-    """Makes a session on the real driver's class, with a runtime and a module that are not there."""
-    monkeypatch.setattr(sessions, "FLUSH_NBYTES", 64)
-    monkeypatch.setattr(nvidia, "load_cuda_runtime", lambda: None)
-
-    def made(lanes: int = 3, seed: int = 0, **options: Any) -> tuple[CudaSession, FakeCuda]:
-        cuda = FakeCuda(FakeDriver(Toy(PAIR), seed, **options))
-        functions = [v.function for t in PAIR.tenants for k in t.kernels for v in k.variants]
-        monkeypatch.setattr(nvidia, "bindings", lambda: cuda)
-        monkeypatch.setattr(nvidia, "tvm_ffi", FakeTvm(cuda, functions))
-        return session_on(Nvidia(Path("module.so")), PAIR, lanes), cuda
-
-    return made
-
-
-EXPECTED = outputs(session_of(PAIR, 1), sequential(PAIR, 1))
+from tests.cuda.real_driver import EXPECTED, PAIR, Opened, module_on
+from tests.cuda.test_graph import Toy, outputs
 
 
 def test_any_schedule_gives_the_sequential_bytes(opened: Opened) -> None:
@@ -72,7 +44,7 @@ def test_any_schedule_gives_the_sequential_bytes(opened: Opened) -> None:
             session.run(old)
             assert [session.port(t, p).tobytes() for t, m in enumerate(PAIR.tenants) for p in m.outputs] == EXPECTED
             assert session.seconds(old) > 0 and all(at > 0 for at in session.times(old))
-            assert set(cuda.driver.instances) == {int(session.driver._handles[old.instance])}  # type: ignore[attr-defined]
+            assert set(cuda.driver.instances) == {int(session.driver._owned[old.instance])}  # type: ignore[attr-defined]
             assert not cuda.driver.graphs and not cuda.last
 
 
@@ -88,7 +60,7 @@ def test_priorities_as_cuda_wants_them(opened: Opened) -> None:
     """Lower numbers go first."""
     session, cuda = opened(3)
     session.load(lower(PAIR, replace(lane_per_tenant(PAIR, 3), priorities=(0, 2)), session.memory))
-    made: list[cudaStream_t] = [h for h in session.driver._handles if type(h) is cudaStream_t]  # type: ignore[attr-defined]
+    made: list[cudaStream_t] = [h for h, _ in session.driver._owned._made.values() if type(h) is cudaStream_t]  # type: ignore[attr-defined]
     assert [cuda.driver.priorities[int(stream)] for stream in made] == [0, 0, 0, 2]
 
 
@@ -136,13 +108,8 @@ def test_inputs_on_the_device_are_waited_for(opened: Opened) -> None:
 
 def test_an_artifact_runs_from_python(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As docs/cuda.md shows it; outputs are on the GPU too, where other libraries read them."""
-    save_file({}, tmp_path / WEIGHTS)
-    schedules = {"best": lane_per_tenant(PAIR, 2), "alone/a": sequential(replace(PAIR, tenants=PAIR.tenants[:1]), 1)}
-    artifact = Artifact(tmp_path, {}, PAIR, schedules, (), flat_profile(PAIR))
     session, cuda = opened(2)
-    monkeypatch.setattr(runtime, "_session", lambda *_: session)
-    monkeypatch.setattr(runtime, "read_artifact", lambda _: artifact)
-    module = runtime.load(tmp_path)
+    module = module_on([session], lane_per_tenant(PAIR, 2), tmp_path, monkeypatch)
     inputs = {t: {port: np.full(shape, 1 + n, kind) for port, (shape, kind) in module.inputs(t).items()}
               for n, t in enumerate(module.tenants)}  # fmt: skip
     outputs = module.run(inputs)
@@ -176,11 +143,13 @@ def test_the_fake_does_nothing_before_somebody_waits(opened: Opened) -> None:
 def test_the_fake_refuses_what_is_destroyed(opened: Opened) -> None:
     session, _ = opened(1)
     loaded = session.load(lower(PAIR, sequential(PAIR, 1), session.memory))
-    instance = session.driver._handles[loaded.instance]  # type: ignore[attr-defined]
+    made = session.driver._owned._made  # type: ignore[attr-defined]
+    instance = made[loaded.instance]
     session.discard(loaded)
-    session.driver._handles[loaded.instance] = instance  # type: ignore[attr-defined]
+    made[loaded.instance] = instance
     with pytest.raises(AssertionError, match="was destroyed"):
         session.run(loaded)
+    del made[loaded.instance]
 
 
 def test_shares_become_green_contexts(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +164,7 @@ def test_shares_become_green_contexts(opened: Opened, monkeypatch: pytest.Monkey
         session.poison()
         session.run(loaded)
         assert [session.port(t, p).tobytes() for t, m in enumerate(PAIR.tenants) for p in m.outputs] == EXPECTED
-        nodes = cuda.driver.instances[int(session.driver._handles[loaded.instance])].nodes  # type: ignore[attr-defined]
+        nodes = cuda.driver.instances[int(session.driver._owned[loaded.instance])].nodes  # type: ignore[attr-defined]
         assert sorted(((n.what[1][0], n.parts, n.priority) for n in nodes), key=str) == [
             ("a", None, 0), ("a", None, 0), ("b", (0, 5), 1), ("b", (5, 8), 0),
         ]  # fmt: skip
@@ -260,10 +229,11 @@ def test_green_contexts_are_called_as_the_bindings_have_them() -> None:
         lambda: low.cuDevResourceGenerateDesc([group, group], 2),
         lambda: low.cuGreenCtxCreate(low.CUdevResourceDesc(5), low.CUdevice(0), flags[0]),
         lambda: low.cuGreenCtxStreamCreate(low.CUgreenCtx(5), flags[1], -1),
+        lambda: low.cuGreenCtxDestroy(low.CUgreenCtx(5)),
     ]
     if import_module("cuda.bindings.runtime").cudaDriverGetVersion()[1]:
         pytest.skip("with a driver, calls with made-up handles would harm")
     for one in calls:
-        with pytest.raises(RuntimeError, match="libcuda"):
+        with pytest.raises(RuntimeError, match=r"libcuda|NVIDIA driver library"):
             one()
     assert int(low.CUstream(7)) == 7

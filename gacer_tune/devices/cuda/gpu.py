@@ -14,6 +14,7 @@ from gacer_tune.store.canonical import digest
 
 DRIVER = 13000  # of CUDA 13.0, the oldest that runs what we compile
 INSTALL = "pip install 'gacer-tune[cuda]'"
+NOT_DIVIDED = f"cannot be divided into {PARTS} parts: that takes green contexts, and a group of SMs for each"
 
 
 class CudaError(RuntimeError):

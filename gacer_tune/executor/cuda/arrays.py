@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,15 @@ DEFAULT_STREAM = 1  # the legacy one, in DLPack
 
 @dataclass(frozen=True, slots=True)
 class DeviceArray:
-    """Memory of the GPU, row-major; torch, cupy and numba read it through the CUDA array interface."""
+    """Memory of the GPU, row-major; torch, cupy and numba read it through the CUDA array interface.
+
+    owner: what the memory belongs to, which lives as long as somebody reads it.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     address: int
+    owner: object = field(default=None, repr=False, compare=False)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

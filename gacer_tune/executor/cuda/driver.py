@@ -17,10 +17,16 @@ Array = NDArray[Any]
 
 
 class Driver(Protocol):
-    """One GPU, and the functions of one module on it. What fails raises UserError where the user can mend it."""
+    """One GPU, and the functions of one module on it. What fails raises UserError where the user can mend it.
+
+    What is made lives as long as the driver, or until it is closed, unless it is dropped before.
+    """
+
+    def close(self) -> None:
+        """Give back all that was made; nothing else can be asked for then."""
 
     def allocate(self, nbytes: int) -> int:
-        """Address of memory on the device; it lives as long as the driver."""
+        """Address of memory on the device."""
 
     def staging(self, nbytes: int) -> Array:
         """Bytes on the host that are copied from and to the device without a detour."""

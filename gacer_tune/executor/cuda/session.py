@@ -65,6 +65,12 @@ class CudaSession(Block):
         self._taken: set[tuple[int, int]] = set()  # inputs that need not be uploaded
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Give back what is on the GPU, after the run in progress; neither ports nor graphs can be used any more."""
+        with self._lock:
+            self._ports.clear()
+            self.driver.close()
+
     def _write(self, offset: int, data: Array) -> None:
         self.driver.upload(self.base + offset, data, self.streams[0])
         self.driver.synchronize(self.streams[0])
