@@ -58,7 +58,10 @@ def offered(settings: Settings, prepared: Prepared) -> tuple[Schedule, ...]:
             (record.objective, record.schedule.lanes) != (objective, lanes),
         )
     )
-    return tuple(_fitting(exact, others[:MOST_OFFERED], prepared))
+    found = _fitting(exact, others[:MOST_OFFERED], prepared)
+    if not settings.shares:  # what has them would spread them
+        found = [replace(schedule, shares=()) for schedule in found]
+    return tuple(dict.fromkeys(found))
 
 
 def gpu_text(settings: Settings, workload: Workload) -> str:

@@ -120,6 +120,7 @@ class Settings(BaseModel):
     strategy: Literal["evolve", "coordinate", "random", "exhaustive"] = "evolve"
     objective: Literal["makespan", "throughput", "slo", "fairness"] = "makespan"
     only: Literal["spatial", "temporal"] | None = None
+    shares: bool = False
     seed: int = Field(default=0, ge=0)
     out: AnyPath = Path("out")
     resume: bool = False
@@ -145,6 +146,14 @@ class Settings(BaseModel):
     def _metaschedule_searches_for_cpus(self) -> Settings:
         if self.kernels == "metaschedule" and self.target != "cpu":
             raise UserError(f"kernels metaschedule: only with target cpu, the target is {self.target}")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_are_searched(self) -> Settings:
+        if self.shares and self.strategy == "exhaustive":
+            raise UserError("shares: not with strategy exhaustive, allowed: evolve, coordinate or random")
+        if self.shares and self.only == "temporal":
+            raise UserError("shares: not with only temporal, they are where work runs; allowed: only spatial, or both")
         return self
 
 

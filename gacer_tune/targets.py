@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gacer_tune.devices.child import ChildDevice
+from gacer_tune.devices.cuda.gpu import NOT_DIVIDED
 from gacer_tune.devices.simulated_gpu import GpuStandIn
+from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
 from gacer_tune.executor.cuda.session import require_streams
 from gacer_tune.ir.workload import Workload
@@ -43,6 +45,8 @@ def machine_of(settings: Settings) -> Processor:
     from gacer_tune.devices.cuda.gpu import gpu_here
 
     found = gpu_here()
+    if settings.shares and not found.part_sms:
+        raise UserError(f"shares: {found.name} with {found.sms} SMs {NOT_DIVIDED}; tune without")
     return Gpu(found.arch, precision, found.sms)
 
 

@@ -174,7 +174,7 @@ def run_search(
     learned = learned_before(prepared) if settings.warm_start else Learned()
     options = searching.TuneOptions(
         settings.budget_s, settings.trials or searching.TuneOptions().trials, settings.strategy, settings.objective,
-        settings.seed, settings.only, cached, learned.model, anchored=settings.target == "cpu",
+        settings.seed, settings.only, cached, learned.model, anchored=settings.target == "cpu", shares=settings.shares,
     )  # fmt: skip
     trials, began = list(history), time.monotonic()
     objective, stopped = _objective(settings, prepared), ""

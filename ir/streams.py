@@ -18,10 +18,21 @@ def ranks(levels: Sequence[int]) -> tuple[int, ...]:
 
 
 def even_shares(schedule: Schedule) -> Schedule:
-    """The schedule with as large a part of the GPU for each lane that a tenant uses as for every other one."""
-    used = _used(schedule)
+    """The schedule with as large a part of the GPU for each lane that a tenant uses as for every other one.
+
+    Of more lanes than there are parts, the first ones have one each.
+    """
+    used = sorted(_used(schedule))[:PARTS]
     own = PARTS // len(used)
-    return replace(schedule, shares=tuple(own if lane in used else 0 for lane in range(max(used) + 1)))
+    return replace(schedule, shares=tuple(own if lane in used else 0 for lane in range(used[-1] + 1)))
+
+
+def random_shares(workload: Workload, schedule: Schedule, rng: random.Random) -> Schedule:
+    """The schedule with shares that were even, until some lanes got others."""
+    schedule = even_shares(schedule)
+    for _ in range(rng.randint(0, schedule.lanes)):
+        schedule = share(workload, schedule, rng)
+    return replace(schedule, shares=normal_shares(schedule))
 
 
 def _used(schedule: Schedule) -> frozenset[int]:
@@ -47,8 +58,14 @@ def priority(workload: Workload, schedule: Schedule, rng: random.Random) -> Sche
 
 
 def share(workload: Workload, schedule: Schedule, rng: random.Random) -> Schedule:
-    """A lane gets another share of the GPU, as far as the others leave any; 0: it may use all of it."""
+    """A lane gets another share of the GPU, as far as the others leave any; 0: it may use all of it.
+
+    Sometimes one of the others that have a share takes what is left.
+    """
     del workload
     shares, lane = list(schedule.lane_shares), rng.randrange(schedule.lanes)
     shares[lane] = rng.randint(0, PARTS - sum(shares) + shares[lane])
+    others = [other for other, own in enumerate(shares) if own and other != lane]
+    if others and rng.random() < 0.5:
+        shares[rng.choice(others)] += PARTS - sum(shares)
     return replace(schedule, shares=tuple(shares))

@@ -22,6 +22,7 @@ from gacer_tune.remembering import MOST_OFFERED, fitted, offered, remember
 from gacer_tune.search.acceptance import Outcome
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.simulated import SimulatedDevice
+from gacer_tune.search.streams import stream_per_tenant
 from gacer_tune.search.trial import Failure, Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
 from gacer_tune.store.cache import Cache
@@ -45,7 +46,8 @@ def prepared(cache: Cache, workload: Workload = PAIR, lanes: int = 2) -> Any:
 
 
 def asked(**fields: Any) -> Any:
-    return SimpleNamespace(**{"strategy": "evolve", "only": None, "objective": "makespan", **fields})
+    usual = {"strategy": "evolve", "only": None, "objective": "makespan", "shares": False}
+    return SimpleNamespace(**{**usual, **fields})
 
 
 def some(seed: int, workload: Workload = PAIR, lanes: int = 2) -> Any:
@@ -99,6 +101,15 @@ def test_ops_that_another_batch_computes_in_another_way_fit_all_the_same(cache: 
     larger = Workload((replace(first, model="larger", ops=tiled), PAIR.tenants[1]))
     put(cache, made(larger, schedule=some(1), trials=()))
     assert offered(asked(), prepared(cache)) == (some(1),)
+
+
+def test_shares_are_offered_to_those_only_who_ask_for_them(cache: Cache) -> None:
+    on_gpu = Workload(PAIR.tenants, "cuda")
+    shared = replace(stream_per_tenant(on_gpu, 2), shares=(5, 3))
+    put(cache, made(on_gpu, schedule=shared, gpu="{}", trials=()))
+    asks = {"simulate": "h100", "precision": None}
+    assert offered(asked(shares=True, **asks), prepared(cache, on_gpu)) == (shared,)
+    assert offered(asked(**asks), prepared(cache, on_gpu)) == (replace(shared, shares=()),)
 
 
 def test_other_models_are_not_related(cache: Cache) -> None:

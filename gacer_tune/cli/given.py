@@ -44,9 +44,11 @@ def read_settings(
 def _refuse_useless(settings: Settings) -> None:
     if settings.kernels != "metaschedule" and "kernel_trials" in settings.model_fields_set:
         raise UserError(f"kernel_trials {settings.kernel_trials}: only with kernels metaschedule")
-    for name, value in (("precision", settings.precision), ("simulate", settings.simulate)):
+    shares = "" if settings.shares else None
+    for name, value in (("precision", settings.precision), ("simulate", settings.simulate), ("shares", shares)):
         if value is not None and settings.target != "cuda":
-            raise UserError(f"{name} {value}: only with target cuda, the target is {settings.target}")
+            what = f"{name} {value}".rstrip()
+            raise UserError(f"{what}: only with target cuda, the target is {settings.target}")
 
 
 def _with_shape(settings: Settings, text: str) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.schedule import PARTS, Schedule
 from gacer_tune.ir.workload import Workload
 
 
@@ -25,6 +25,9 @@ def schedule_words(workload: Workload, schedule: Schedule) -> list[str]:
         levels = schedule.lane_priorities
         ranked = [[lane for lane, own in enumerate(levels) if own == level] for level in sorted(set(levels))[::-1]]
         lines.append(f"where several lanes could start, first {', then '.join(map(_lanes, ranked))}")
+    if schedule.shares:
+        owned = [f"lane {lane} has {own}" for lane, own in enumerate(schedule.shares) if own]
+        lines.append(f"of the {PARTS} parts of the GPU {', '.join(owned)}; other lanes run on all of them")
     chunks = [count for row in schedule.chunks for count in row]
     variants = [number for row in schedule.variants for number in row]
     cut = sum(count > 0 for count in chunks)

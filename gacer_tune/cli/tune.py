@@ -64,6 +64,14 @@ class Options:
         ),
     ] = None
     only: Annotated[Text, Option(metavar="spatial|temporal", help="Vary only where work runs, or only when.")] = None
+    shares: Annotated[
+        Flag,
+        Option(
+            "--shares/--no-shares",
+            help="On a GPU: search for shares of it, too, so that no large kernel keeps a small one waiting; off "
+            "unless given.",
+        ),
+    ] = None
     seed: Annotated[Count, Option(metavar="N", help="Of everything that is random; 0 unless given.")] = None
     shape: Shapes = None
     batch: Batch = None
@@ -111,8 +119,8 @@ def tune(options: Options) -> None:
     from gacer_tune.cli.given import read_settings
 
     names = (
-        "target", "precision", "simulate", "lanes", "trials", "strategy", "objective", "only", "seed", "batch", "out",
-        "resume", "dry_run", "early_stop", "warm_start", "kernels", "kernel_trials",
+        "target", "precision", "simulate", "lanes", "trials", "strategy", "objective", "only", "shares", "seed",
+        "batch", "out", "resume", "dry_run", "early_stop", "warm_start", "kernels", "kernel_trials",
     )  # fmt: skip
     given = {name: getattr(options, name) for name in (*names, "cache")} | {"budget_s": options.budget}
     settings = read_settings(options.models or (), options.shape or (), options.config, given)

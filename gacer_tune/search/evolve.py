@@ -70,12 +70,14 @@ def _favoured(parents: Sequence[Schedule], rng: random.Random) -> Schedule:
 def _chosen(forecasts: Sequence[Forecast], count: int, rng: random.Random) -> list[Schedule]:
     """The best of each predicted value, and last the one that the models know least about.
 
-    Equal predictions are mostly one behaviour written in several ways: measuring it once is enough.
+    Equal predictions are mostly one behaviour written in several ways: measuring it once is enough. Of shares of a GPU
+    nothing is predicted, so those that differ are not equal.
     """
-    best: dict[str, Forecast] = {}
+    best: dict[tuple[str, tuple[int, ...]], Forecast] = {}
     for forecast in forecasts:
-        best.setdefault(f"{forecast.value:.6g}", forecast)
-    order = list(best.values()) + [f for f in forecasts if best[f"{f.value:.6g}"] is not f]
+        best.setdefault((f"{forecast.value:.6g}", forecast.schedule.shares), forecast)
+    first = {id(forecast) for forecast in best.values()}
+    order = list(best.values()) + [forecast for forecast in forecasts if id(forecast) not in first]
     taken, rest = order[: max(count - 1, 1)], order[max(count - 1, 1) :]
     if rest and len(taken) < count:
         rest = rest[: len(rest) // 2 + 1]  # what is predicted to be hopeless teaches nothing about the best

@@ -2,7 +2,9 @@
 
 A kernel holds a share W of the SMs for as long as the slower of its arithmetic and its traffic takes (a roofline); what
 runs beside it takes SMs and bandwidth from it as soon as both together want more than there is. SMs go to lanes of the
-highest priority first, those of lower ones get what is left; a lane with a share of the GPU never wants more than that.
+highest priority first, those of lower ones get what is left; but blocks that run are not interrupted: where they have
+all SMs, what starts now waits for the first of them to end. A lane with a share of the GPU never wants more than that,
+and where all lanes have one, none waits for another's blocks.
 Between kernels of one stream lies a gap, a dependency across streams costs an event. None of the figures is measured.
 """
 
@@ -64,12 +66,16 @@ GPU_MODELS: dict[str, GpuModel] = {
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One slice alone on the GPU. share: W, of the SMs; the parts of its seconds that arithmetic and traffic need."""
+    """One slice alone on the GPU. share: W, of the SMs; the parts of its seconds that arithmetic and traffic need.
+
+    waves: in which its blocks run, all of one beginning and ending together.
+    """
 
     seconds: float
     share: float
     arithmetic: float
     traffic: float
+    waves: int = 1
 
     def slowed(self, shares: float, traffic: float) -> float:
         """Seconds beside others, when all together want these multiples of the SMs and of the bandwidth."""
@@ -88,10 +94,11 @@ def load_of(gpu: GpuModel, precision: str, kernel: Kernel, variant: Variant, blo
     most = max(1, int(slots * part))
     share = min(part, blocks / slots)
     each_s = gpu.block_s + kernel.flops / items * slots / gpu.flops_s[precision]
-    arithmetic_s = -(-blocks // most) * each_s
+    waves = -(-blocks // most)
+    arithmetic_s = waves * each_s
     full_s = kernel.nbytes * blocks / items / gpu.bytes_s
     seconds = max(arithmetic_s, full_s / min(1.0, share / gpu.saturating))
-    return Load(seconds, share, arithmetic_s / seconds, full_s / seconds)
+    return Load(seconds, share, arithmetic_s / seconds, full_s / seconds, waves)
 
 
 def profile_of(workload: Workload, gpu: GpuModel, precision: str, lanes: int) -> Profile:
@@ -153,11 +160,13 @@ class _Run:
         self.workload, self.lanes, self.gpu, self.precision = workload, plan.lanes, gpu, precision
         count = len(plan.lanes)
         self.priorities = plan.priorities or (0,) * count
-        self.parts = [share / PARTS or 1.0 for share in plan.shares or (0,) * count]
+        self.apart = plan.shares or (0,) * count
+        self.parts = [share / PARTS or 1.0 for share in self.apart]
         self.starts: list[list[float]] = [[] for _ in range(count)]
         self.ends: list[list[float]] = [[] for _ in range(count)]
         self.when = [self._ready(lane) for lane in range(count)]
         self.running: dict[int, Load] = {}
+        self.held: set[int] = set()  # streams that wait for blocks of others to end
         self.left_s = [0.0] * count  # of each running slice, were it alone from now on
         self.speeds = [0.0] * count  # of what that falls by in a second
         self.now = 0.0
@@ -173,11 +182,28 @@ class _Run:
             raise ValueError("plan: lanes wait for each other in a circle")
 
     def _start(self, lane: int, now: float) -> None:
+        self._advance(now)
+        if lane not in self.held and (wait_s := self._occupied_s(lane)):
+            self.held.add(lane)
+            self.when[lane] = now + wait_s
+            return
+        self.held.discard(lane)
         load = self._load(self.lanes[lane][len(self.ends[lane])], self.parts[lane])
         self.starts[lane].append(now)
-        self._advance(now)
         self.running[lane], self.left_s[lane] = load, load.seconds
         self._adapt()
+
+    def _occupied_s(self, newcomer: int) -> float:
+        """Until blocks end, where no SM is free for a stream; 0 where some are, or those blocks begin just now."""
+        if sum(load.share for load in self.running.values()) < 1 - NOTHING:
+            return 0.0
+        waits = []
+        for lane, load in self.running.items():
+            wave_s = load.seconds / load.waves
+            done = (load.seconds - self.left_s[lane]) / wave_s % 1
+            if self.speeds[lane] and not (self.apart[lane] and self.apart[newcomer]):
+                waits.append((1 - done) * wave_s / self.speeds[lane] if done > NOTHING else 0.0)
+        return min(waits, default=0.0)
 
     def _load(self, piece: Slice, part: float) -> Load:
         kernel = self.workload.tenants[piece.tenant].kernels[piece.kernel]

@@ -10,11 +10,13 @@ from typing import Protocol
 
 from gacer_tune.ir.neighbours import Only, cross, neighbours, random_schedule
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.streams import random_shares
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.trial import Trial
 
 _DRAWS = 50  # draws for each proposal before a space counts as used up
 _LONGEST_WALK = 24
+_SHARED = 0.5  # of what is drawn at random, where lanes may have shares
 
 
 class Strategy(Protocol):
@@ -26,22 +28,27 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The schedules among which to search: all of them, or those that `only` leads to from `starts`."""
+    """The schedules among which to search: all of them, or those that `only` leads to from `starts`.
+
+    shares: also those whose lanes have shares of a GPU.
+    """
 
     workload: Workload
     lanes: int
     starts: tuple[Schedule, ...]
     seed: int = 0
     only: Only | None = None
+    shares: bool = False
 
     def rng(self, history: Sequence[Trial]) -> random.Random:
         """The generator of one round: it follows from the seed and the length of the history alone."""
         return random.Random(f"{self.seed}/{len(history)}")
 
     def sample(self, rng: random.Random) -> Schedule:
-        if self.only is None:
-            return random_schedule(self.workload, self.lanes, rng)
-        return self.moved(rng.choice(self.starts), rng, rng.randint(1, _LONGEST_WALK))
+        if self.only is not None:
+            return self.moved(rng.choice(self.starts), rng, rng.randint(1, _LONGEST_WALK))
+        schedule = random_schedule(self.workload, self.lanes, rng)
+        return random_shares(self.workload, schedule, rng) if self.shares and rng.random() < _SHARED else schedule
 
     def near(self, schedule: Schedule, rng: random.Random) -> Iterator[Schedule]:
         """Single moves away from a schedule, drawn for ever; none where there is no move."""

@@ -13,6 +13,7 @@ from gacer_tune.cost_model.profile import Profile, refuse_mismatch
 from gacer_tune.errors import UserError
 from gacer_tune.ir.neighbours import Only
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.ir.streams import even_shares
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.anchored import Anchored, anchor_of
 from gacer_tune.search.coordinate import CoordinateDescent
@@ -27,6 +28,7 @@ from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, mer
 
 STRATEGIES = ("evolve", "coordinate", "random", "exhaustive")
 OFFERED = "cache"  # origin of schedules that an earlier search found
+EVEN_SHARES = "even_shares"  # origin of a stream for each tenant, each with as large a share of the GPU
 ROUND = 8  # proposals between two looks at the history
 FEW = 3  # runs of a first look
 MORE = (3, 3)  # what a contender gets on top, and what one that still contends then
@@ -41,6 +43,7 @@ _HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the firs
 class TuneOptions:
     """budget_s: seconds for this call; trials: at most so many, those of the history counted. The baselines are always
     measured, and right after them the schedules `offered`. prior: what earlier searches on this device have learned.
+    shares: also schedules whose lanes have shares of a GPU, beginning with even ones, right after those offered.
     anchored: each trial is timed beside the first baseline, for machines whose speed is not steady. Raises UserError
     for what cannot be.
     """
@@ -54,6 +57,7 @@ class TuneOptions:
     offered: tuple[Schedule, ...] = ()
     prior: CostModel | None = None
     anchored: bool = False
+    shares: bool = False
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0:
@@ -94,10 +98,11 @@ def tune(
     for name, schedule in starts.items():
         if not any(trial.origin == name and trial.schedule == schedule for trial in history):
             yield search.trial(schedule, name, FEW + sum(MORE))
-    for schedule in options.offered:
+    shared = (even_shares(starts["lane_per_tenant"]),) if options.shares else ()
+    for schedule in (*options.offered, *shared):
         if not search.over(options) and all(trial.schedule != schedule for trial in search.history):
-            yield search.trial(schedule, OFFERED, FEW)
-    space = Space(workload, device.lanes, tuple(starts.values()), options.seed, options.only)
+            yield search.trial(schedule, EVEN_SHARES if schedule in shared else OFFERED, FEW)
+    space = Space(workload, device.lanes, (*starts.values(), *shared), options.seed, options.only, options.shares)
     strategy = _strategy(options, space, profile, search.objective)
     while not search.over(options):
         proposals = strategy.propose(search.known_to(options), min(ROUND, options.trials - len(search.history)))
@@ -146,7 +151,7 @@ class _Search:
         """The history that a strategy goes on from; one half of the space must not inherit what the other decided."""
         if options.only is None:
             return self.history
-        return [trial for trial in self.history if trial.origin in (*BASELINES, options.origin)]
+        return [trial for trial in self.history if trial.origin in (*BASELINES, EVEN_SHARES, options.origin)]
 
     def trial(self, schedule: Schedule, origin: str, repeats: int) -> Trial:
         give_up_s = self.best_s * _HOPELESS_RATIO if repeats == FEW else math.inf

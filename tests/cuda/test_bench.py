@@ -134,6 +134,9 @@ def test_priorities_of_lanes_are_searched_where_lanes_are_streams() -> None:
     assert isinstance(device.measure(schedule, 2), Timing)
     assert len(device.trace(schedule)) == 3
     assert "where several lanes could start, first lane 1, then lanes 0, 2" in schedule_words(PAIR, schedule)
+    shared = replace(schedule, shares=(5, 0, 2))
+    words = "of the 8 parts of the GPU lane 0 has 5, lane 2 has 2; other lanes run on all of them"
+    assert words in schedule_words(PAIR, shared) and words not in schedule_words(PAIR, schedule)
     trials = list(tune(PAIR, device, device.gpu.profile, TuneOptions(trials=40, strategy="random", seed=1)))
     found = {trial.schedule.priorities for trial in trials}
     assert () in found and len(found) > 2

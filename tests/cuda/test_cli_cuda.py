@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,9 @@ from gacer_tune.devices.cuda.gpu import GpuPrint, gpu_here
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda import libraries, nvidia
 from gacer_tune.executor.cuda.owned import Owned
+from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.store.journal import Journal
+from gacer_tune.targets import machine_of
 
 
 @pytest.fixture
@@ -57,6 +60,15 @@ def test_tuning_for_a_simulated_gpu(folder: Path, capsys: pytest.CaptureFixture[
     [
         (["--precision", "fp16"], "precision fp16: only with target cuda, the target is cpu"),
         (["--simulate", "h100"], "simulate h100: only with target cuda, the target is cpu"),
+        (["--shares"], "shares: only with target cuda, the target is cpu"),
+        (
+            ["--target", "cuda", "--shares", "--strategy", "exhaustive"],
+            "shares: not with strategy exhaustive, allowed: evolve, coordinate or random",
+        ),
+        (
+            ["--target", "cuda", "--shares", "--only", "temporal"],
+            "shares: not with only temporal, they are where work runs; allowed: only spatial, or both",
+        ),
         (["--target", "cuda", "--precision", "fp8"], "--precision: 'fp8' was given, allowed: 'fp32', 'tf32' or 'fp16'"),
         (["--target", "cuda", "--simulate", "v100"], "--simulate: 'v100' was given, allowed: 'h100' or 'a100'"),
         (["--target", "cuda", "--simulate", "h100", "--lanes", "99"], "lanes: 99, on a GPU 1 to 32"),
@@ -68,6 +80,30 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert main(["tune", "tiny_mlp.onnx", *options]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_shares_are_searched_where_they_are_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the YAML file, found by the search or not; what the cache has kept of it is without shares for others."""
+    tenants = "tenants: [tiny_mlp.onnx, tiny_branchy.onnx]\ntarget: cuda\nsimulate: h100\ntrials: 12\nseed: 1\n"
+    (folder / "w.yaml").write_text(f"{tenants}shares: true\n")
+    assert main(["tune", "-c", "w.yaml", "-o", "with"]) == 0
+    records, _ = Journal(folder / "with" / "journal.jsonl").read()
+    assert [record["trial"]["origin"] for record in records].count("even_shares") == 1
+    assert main(["tune", "-c", "w.yaml", "--no-shares", "-o", "without"]) == 0
+    records, _ = Journal(folder / "without" / "journal.jsonl").read()
+    assert records and not any("shares" in record["trial"]["schedule"] for record in records)
+    capsys.readouterr()
+
+
+def test_shares_need_a_gpu_that_can_be_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice of an H100, which has fewer multiprocessors than the driver needs for eight groups."""
+    found = GpuPrint("NVIDIA H100 MIG 1g.10gb", "sm_90", 16, 10 << 30, 1 << 20, 13000)
+    monkeypatch.setattr(gpu, "gpu_here", lambda: found)
+    settings = Settings(tenants=(TenantSettings(path=Path("tiny_mlp.onnx")),), target="cuda", shares=True)
+    with pytest.raises(UserError, match=r"shares: NVIDIA H100 MIG 1g\.10gb with 16 SMs cannot be divided into 8 parts"):
+        machine_of(settings)
+    monkeypatch.setattr(gpu, "gpu_here", lambda: replace(found, part_sms=2))
+    assert machine_of(settings).sms == 16  # type: ignore[union-attr]
 
 
 @pytest.mark.usefixtures("folder")

@@ -15,13 +15,14 @@ from gacer_tune.executor.cuda.listing import listing
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import neighbours, normal, random_schedule
 from gacer_tune.ir.schedule import PARTS, Schedule
-from gacer_tune.ir.streams import even_shares
+from gacer_tune.ir.streams import even_shares, random_shares
 from gacer_tune.ir.verify import IllegalScheduleError, verify
 from gacer_tune.ir.workload import Workload, canonical
-from gacer_tune.search.simulated_gpu import GPU_MODELS, load_of, simulated_gpu
+from gacer_tune.search.simulated_gpu import GPU_MODELS, load_of, profile_of, simulate_gpu, simulated_gpu
 from gacer_tune.search.simulated_gpu import given as sms_given
 from gacer_tune.search.streams import stream_per_tenant
 from gacer_tune.search.trial import Timing
+from gacer_tune.search.tune import TuneOptions, tune
 from tests.cuda.test_simulated_gpu import TOY, idle, kernel, pair, timeline
 from tests.support.workloads import chain, quick, randoms
 
@@ -67,6 +68,8 @@ def test_shares_of_lanes_that_nobody_uses_are_nothing() -> None:
     assert normal(PAIR, shared(3, 0, 5)).shares == (3,)
     assert normal(PAIR, shared(0, 0, 5)).shares == ()
     assert even_shares(stream_per_tenant(PAIR, 3)).shares == (4, 4)
+    many = Workload(tuple(chain(name, (1,)) for name in "abcdefghij"), "cuda")
+    assert even_shares(stream_per_tenant(many, 10)).shares == (1,) * 8, "more lanes than parts"
 
 
 @quick
@@ -81,6 +84,11 @@ def test_the_search_changes_shares_only_where_there_are_some(seed: int) -> None:
     for schedule in moved:
         verify(PAIR, schedule)
         lower(PAIR, schedule)
+    drawn = [random_shares(PAIR, random_schedule(PAIR, 3, rng), rng) for _ in range(30)]
+    assert len({schedule.shares for schedule in drawn}) > 2
+    for schedule in drawn:
+        verify(PAIR, schedule)
+        assert schedule == normal(PAIR, schedule)
 
 
 def ends(workload: Workload, schedule: Schedule) -> list[float]:
@@ -131,6 +139,37 @@ def test_a_share_leaves_room_for_a_latency_that_does_not_wait() -> None:
     shares = replace(stream_per_tenant(workload, 2), shares=(4, 4))
     assert ends(workload, shares)[0] == 2.0 + 10
     assert ends(workload, replace(shares, shares=()))[0] > 2.0 + 14
+
+
+# On 80 SMs: a large kernel has six waves of ten seconds, on 70 of them too; a small one takes a second on two.
+WIDE = replace(TOY, sms=80)
+UNEVEN = Workload((idle(chain("large", (420,) * 2), 472), idle(chain("small", (2,) * 40))), "cuda")
+
+
+def test_a_small_kernel_waits_for_blocks_that_run_unless_it_has_a_share() -> None:
+    """Whatever its priority: blocks of the large kernel end every ten seconds."""
+    both = stream_per_tenant(UNEVEN, 2)
+    for schedule in (both, replace(both, priorities=(0, 1)), replace(both, shares=(8,)), replace(both, shares=(0, 1))):
+        begins = simulate_gpu(UNEVEN, lower(UNEVEN, schedule), WIDE, "fp16").starts_s[1]
+        assert begins[2] > 2.0 + 10 and begins[3] > 2.0 + 20
+    for shares in ((7, 1), (7,)):
+        found = simulate_gpu(UNEVEN, lower(UNEVEN, replace(both, shares=shares)), WIDE, "fp16")
+        assert found.starts_s[1][3] == pytest.approx(2.0 + 3 * 1.25)
+        assert found.makespan_s == pytest.approx(2.0 + 2 * 60 + 0.25, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_search_gains_from_shares_where_it_is_asked_for_them(seed: int) -> None:
+    best = {}
+    for shares in (False, True):
+        device = simulated_gpu(UNEVEN, WIDE, "fp16", 2, noise=0.0)
+        options = TuneOptions(budget_s=60, trials=60, seed=seed, shares=shares)
+        trials = list(tune(UNEVEN, device, profile_of(UNEVEN, WIDE, "fp16", 2), options))
+        assert [trial.origin for trial in trials].count("even_shares") == shares
+        assert shares or not any(trial.schedule.shares for trial in trials)
+        best[shares] = min((t.result.median_s, t.schedule.shares) for t in trials if isinstance(t.result, Timing))
+    assert best[True][0] < 0.8 * best[False][0]
+    assert best[True][1] and not best[False][1]
 
 
 @quick

@@ -67,6 +67,16 @@ def test_lane_priorities_of_a_gpu_are_named() -> None:
     assert decisions(artifact(plain, on_gpu), artifact(decided(priorities=(2, 2)), on_gpu)) == (), "all lanes alike"
 
 
+def test_lane_shares_of_a_gpu_are_named() -> None:
+    on_gpu = Workload(MIX.tenants, "cuda")
+    plain, shared = decided(), decided(shares=(5,))
+    (change,) = decisions(artifact(plain, on_gpu), artifact(shared, on_gpu))
+    assert change.text == "lane shares 5, 0 (was none)"
+    (change,) = decisions(artifact(shared, on_gpu), artifact(decided(shares=(0, 8)), on_gpu))
+    assert change.text == "lane shares 0, 8 (was 5, 0)"
+    assert decisions(artifact(plain, on_gpu), artifact(decided(shares=(0, 0)), on_gpu)) == (), "no lane has any"
+
+
 def test_many_places_are_one_change_that_names_them_all() -> None:
     (change,) = decisions(artifact(decided()), artifact(decided(chunks=((3, 4, 5), (0, 0)))))
     assert [(place.name, place.before, place.after) for place in change.places] == [
