@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gacer_tune.bench.system import RefusedError
+from gacer_tune.bench.torch_calls import ATTENTION, LINEAR
 from gacer_tune.lowering.graph import Graph, Node
 
 Tensor = Any
@@ -131,6 +132,10 @@ OPS: Mapping[str, Op] = {
         "MatMul": "matmul", "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Sigmoid": "sigmoid",
         "Tanh": "tanh", "Exp": "exp", "Sqrt": "sqrt", "Relu": "relu", "Erf": "erf",
     }.items()},
+    LINEAR: lambda t, _, x: t.nn.functional.linear(x[0], x[1].mT, x[2]),
+    ATTENTION: lambda t, n, x: t.nn.functional.scaled_dot_product_attention(
+        x[0], x[1].mT, x[2], scale=n.attributes["scale"]
+    ),
     "gacer.Silu": _functional("silu"),
     "gacer.HardSwish": _functional("hardswish"),
     "gacer.Gelu": lambda t, n, x: t.nn.functional.gelu(x[0], approximate=str(n.attributes.get("approximate", "none"))),
