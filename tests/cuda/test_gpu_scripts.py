@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 import tarfile
-from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -67,66 +65,6 @@ def test_wrong_outputs_fail_the_check(bundled: Path, monkeypatch: pytest.MonkeyP
     assert check.main([str(bundled), "--json", str(bundled / "check.json"), "--dry-run"]) == 3
 
 
-def test_what_ended_a_process_is_left_behind_by_the_next_one(tmp_path: Path) -> None:
-    path, done = tmp_path / "results.json", list[str]()
-
-    def part(name: str) -> dict[str, Any]:
-        done.append(name)
-        if name == "b":
-            raise KeyboardInterrupt("b, the second one")
-        return {"ok": True}
-
-    parts = [(name, partial(part, name)) for name in "abc"]
-    with pytest.raises(KeyboardInterrupt):
-        results.work_through(path, parts, 60)
-    found = results.work_through(path, parts, 60)
-    assert done == ["a", "b", "c"]
-    told = {"failed": "KeyboardInterrupt: b, the second one"}
-    assert found == results.known(path) == {"a": {"ok": True}, "b": told, "c": {"ok": True}}
-    path.write_text(json.dumps({"b": results.CRASHED}))
-    assert results.work_through(path, parts, 60)["b"] == results.CRASHED, "a process that was killed tells nothing"
-    assert results.work_through(path, [("d", partial(part, "d"))], -1)["d"] == results.LATE
-    path.write_text("{")
-    assert results.known(path) == {}
-
-
-def test_checks_in_short_name_what_is_wrong() -> None:
-    wrong = {"outputs": {"ok": True}, "exactness": {"ok": False}, "ok": False}
-    first, *lines = results.checks({"a": {"ok": True}, "b": wrong, "c": results.CRASHED}).splitlines()
-    assert first == "checked: 1 ok, 2 not"
-    assert [line.split(maxsplit=1) for line in lines] == [["b", "wrong: exactness"], ["c", "the process ended here"]]
-
-
-def test_the_table_shows_what_was_measured_and_what_was_not() -> None:
-    rows: dict[str, Any] = {
-        "a+b": {
-            "baseline_s": 0.002, "best_s": 0.001, "gain": 2.0, "torch_s": {"torch graph": 0.003},
-            "launch_s": 9e-6, "empty_s": 12.34e-6,
-        },
-        "c": {"failed": "no time left"},
-        "d": {
-            "baseline_s": 0.002, "best_s": 0.001, "gain": 2.0, "torch_failed": "no Erf\nat all",
-            "launch_s": 1e-6, "empty_s": 2e-6,
-        },
-    }  # fmt: skip
-    _, first, second, third, torch, launches = results.table(rows).splitlines()
-    assert first.split() == ["a+b", "2.000", "1.000", "2.00x", "3.000", "3.00x", "9.0", "12.3"]
-    assert second.split() == ["c", "no", "time", "left"]
-    assert third.split()[-4:] == ["-", "-", "1.0", "2.0"] and torch.strip() == "PyTorch: no Erf"
-    assert launches == "launch overhead: 12.3 us at most, wanted are 15: kept"
-    rows["d"]["launch_s"] = 15.1e-6
-    assert results.table(rows).splitlines()[-1] == "launch overhead: 15.1 us at most, wanted are 15: NOT kept"
-
-
-def test_tables_of_several_calls_are_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "measure.json").write_text(json.dumps({name: {"failed": f"{name} is late"}}))
-    assert results.main([tmp_path / "a", tmp_path / "b"]) == 0
-    shown = capsys.readouterr().out.splitlines()
-    assert [line.split(maxsplit=1) for line in shown[-2:]] == [["a", "a is late"], ["b", "b is late"]]
-
-
 def test_parts_hold_whole_mixes_and_no_more_than_can_be_sent(tmp_path: Path) -> None:
     mixes = []
     for name, sizes in (("a", (40, 30)), ("b", (20,)), ("c", (15,)), ("d", (200,)), ("e", (1,))):
@@ -135,6 +73,19 @@ def test_parts_hold_whole_mixes_and_no_more_than_can_be_sent(tmp_path: Path) -> 
             path.write_bytes(bytes(size))
     found = bundle.parts(mixes, 100)
     assert [[path.name for path in part] for part in found] == [["a0", "a1", "b0"], ["c0"], ["d0"], ["e0"]]
+    found = bundle.parts(mixes[:2], 60)
+    assert [[path.name for path in part] for part in found] == [["a0"], ["a1", "b0"]], "no whole mix fits"
+
+
+def test_a_part_is_no_larger_than_what_can_be_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the runtime that each has."""
+    monkeypatch.setattr(bundle, "copy_runtime", lambda site: (site / "runtime").write_bytes(bytes(30)))
+    archives = [tmp_path / f"{name}-b1.tar.xz" for name in "ab"]
+    for path in archives:
+        path.write_bytes(bytes(40))
+    bundle.write_parts(tmp_path / ".", [[path] for path in archives], 100)
+    assert {path.name for path in (tmp_path / "1").iterdir()} == {"site", "a-b1.tar.xz"}
+    assert {path.name for path in (tmp_path / "2").iterdir()} == {"site", "b-b1.tar.xz"}
 
 
 @pytest.mark.parametrize("small", [True, False])
@@ -150,7 +101,9 @@ def test_a_bundle_is_packed_once_and_sent_in_parts(
     monkeypatch.setattr(bundle, "write", None)
     assert bundle.pack(made, mixes, Cache(tmp_path / "cache"), 1) == archive
     assert [path.name for path in mixes.iterdir()] == [archive.name]
-    bundle.write_parts(tmp_path, [[archive]])
+    (tmp_path / "2").mkdir()
+    bundle.write_parts(tmp_path, [[archive]], 1 << 30)
+    assert not (tmp_path / "2").exists(), "of an earlier bundle"
     with tarfile.open(tmp_path / "1" / archive.name) as tar:
         tar.extractall(tmp_path / "there", filter="data")
     mix = open_mix(tmp_path / "there" / made.name, 2, True)
@@ -222,6 +175,36 @@ def test_the_script_survives_a_mix_that_ends_the_process(bundled: Path, tmp_path
     assert whole.startswith(name) and "x" in whole
 
 
+def test_without_a_gpu_there_is_one_message_and_nothing_else(bundled: Path, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    command = ["sh", str(SCRIPT), str(archived(bundled)), str(tmp_path / "results")]
+    environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path / "temporary")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2 and done.stdout == ""
+    (message,) = done.stderr.splitlines()
+    assert message.endswith(": nothing was begun")
+    assert not (tmp_path / "results").exists() and not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.slow
+def test_the_script_survives_a_broken_archive_and_a_full_disk(bundled: Path, tmp_path: Path) -> None:
+    """Where the usual place is full, mixes are unpacked beside the part, and nothing of it stays there."""
+    (name,) = (path.name for path in bundled.iterdir())
+    archived(bundled)
+    (bundled / "a-broken-small.tar.xz").write_bytes(b"cut off")
+    before = sorted(bundled.iterdir())
+    full = tmp_path / "bin"
+    full.mkdir()
+    (full / "df").write_text("#!/bin/sh\necho; echo none 0 0 0\n")
+    (full / "df").chmod(0o755)
+    command = ["sh", str(SCRIPT), str(bundled), str(tmp_path / "results"), "--dry-run"]
+    environment = {"PYTHON": sys.executable, "PATH": f"{full}:/usr/bin:/bin", "TMPDIR": str(tmp_path / "none")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1 and sorted(bundled.iterdir()) == before
+    measured = results.known(tmp_path / "results" / "measure.json")
+    assert measured["a-broken-small"]["failed"].startswith("JSONDecodeError: ") and measured[name]["best_s"] > 0
+
+
 @pytest.mark.parametrize("arguments", [[], ["/nowhere", "out"], [".", "out", "--dry"]])
 def test_the_script_says_what_it_needs(arguments: list[str], tmp_path: Path) -> None:
     done = subprocess.run(["sh", str(SCRIPT), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -252,7 +235,9 @@ BROUGHT = {"google", "ml_dtypes", "typing_extensions", "cython_runtime"}  # by t
 
 def test_the_scripts_import_what_a_gpu_machine_has() -> None:
     """And what is in the bundle's site: nothing of the tuner's other packages."""
-    modules = "tests.gpu.check, tests.gpu.measure, tests.gpu.results, gacer_tune.devices.worker, onnxruntime"
+    modules = (
+        "tests.gpu.here, tests.gpu.check, tests.gpu.measure, tests.gpu.results, gacer_tune.devices.worker, onnxruntime"
+    )
     modules += ", gacer_tune.executor.cuda.nvidia, gacer_tune.bench.torch_peer"
     said = f"import sys; sys.modules['torch'] = None; before = set(sys.modules); import {modules}; "
     said += "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))"

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ from typing import get_args
 import onnx
 
 from gacer_tune.events import Event, Listen
+from gacer_tune.executor.cuda.libraries import CUDART, in_packages
 from gacer_tune.executor.cuda.module import module_of
 from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
@@ -67,9 +69,12 @@ class Bundle:
 
 
 def wanted(mixes: Sequence[str] = MIXES, batches: Sequence[int] = BATCHES) -> list[Bundle]:
-    """Small models at every precision to be checked, large ones at fp16 to be measured."""
-    checked = [Bundle(mix, 1, precision, True) for mix in mixes for precision in get_args(Precision)]
-    return checked + [Bundle(mix, batch, "fp16", False) for mix in mixes for batch in batches]
+    """Of one mix after the other: small models at every precision to be checked, large ones at fp16 to be measured."""
+    found = []
+    for mix in mixes:
+        found += [Bundle(mix, 1, precision, True) for precision in get_args(Precision)]
+        found += [Bundle(mix, batch, "fp16", False) for batch in batches]
+    return found
 
 
 def write(bundle: Bundle, folder: Path, cache: Cache, most: int) -> None:
@@ -119,16 +124,18 @@ def pack(bundle: Bundle, mixes: Path, cache: Cache, most: int) -> Path:
 
 
 def parts(mixes: Sequence[Sequence[Path]], most_nbytes: int) -> list[list[Path]]:
-    """Archives of whole mixes, in parts of at most so many bytes; a mix that is larger is a part by itself."""
+    """Archives of whole mixes, in parts of at most so many bytes; those of a mix that is larger stand alone."""
     found: list[list[Path]] = []
     left = 0
     for archives in mixes:
-        nbytes = sum(path.stat().st_size for path in archives)
-        if not found or nbytes > left:
-            found.append([])
-            left = most_nbytes
-        found[-1] += archives
-        left -= nbytes
+        together = sum(path.stat().st_size for path in archives) <= most_nbytes
+        for some in [archives] if together else [[path] for path in archives]:
+            nbytes = sum(path.stat().st_size for path in some)
+            if not found or nbytes > left:
+                found.append([])
+                left = most_nbytes
+            found[-1] += some
+            left -= nbytes
     return found
 
 
@@ -144,6 +151,17 @@ def copy_runtime(site: Path) -> None:
     (site / "tvm" / "__init__.py").write_text('"""TVM\'s runtime libraries only."""\n')
     for name in LIBRARIES:
         shutil.copyfile(Path(found.origin).parent / "lib" / name, site / "tvm" / "lib" / name)
+    for path in cuda_runtimes():  # PyTorch there may have brought another version
+        shutil.copyfile(path, site / "tvm" / "lib" / CUDART)
+        return
+    sys.stderr.write(f"{CUDART} is not here to be carried: the GPU machine must have it\n")
+
+
+def cuda_runtimes() -> Iterator[Path]:
+    """CUDA's runtime on this machine."""
+    home = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
+    places = (*map(Path, in_packages(CUDART)), home / "lib64" / CUDART, *home.parent.glob(f"cuda-13*/lib64/{CUDART}"))
+    return (path for path in places if path.is_file())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,21 +181,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_stubs(Path(folder))
         for bundle in wanted(given.mix or MIXES, given.batch or BATCHES):
             packed.setdefault(bundle.mix, []).append(pack(bundle, given.out / "mixes", Cache(), given.variants))
-    write_parts(given.out, parts(list(packed.values()), given.most))
+    write_parts(given.out, list(packed.values()), given.most)
     return 0
 
 
-def write_parts(out: Path, archives: Sequence[Sequence[Path]]) -> None:
-    """OUT/1 and so on, each with its archives and the runtime; a line says what is in each."""
-    for number, files in enumerate(archives, start=1):
-        folder = out / str(number)
-        shutil.rmtree(folder, ignore_errors=True)
-        copy_runtime(folder / "site")
-        for path in files:
-            shutil.copyfile(path, folder / path.name)
-        nbytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        mixes = dict.fromkeys(path.name.partition("-b")[0] for path in files)
-        sys.stdout.write(f"{folder}: {nbytes / 2**20:.1f} MiB, {', '.join(mixes)}\n")
+def write_parts(out: Path, mixes: Sequence[Sequence[Path]], most: int) -> None:
+    """OUT/1 and so on, each with its archives and the runtime; a line says what is in each. Others are removed."""
+    for folder in out.glob("[0-9]*"):
+        shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(dir=out) as site:
+        copy_runtime(Path(site))
+        for number, files in enumerate(parts(mixes, most - _nbytes(Path(site))), start=1):
+            folder = out / str(number)
+            shutil.copytree(site, folder / "site")
+            for path in files:
+                shutil.copyfile(path, folder / path.name)
+            names = dict.fromkeys(path.name.partition("-b")[0] for path in files)
+            large = "" if _nbytes(folder) <= most else ", MORE than can be sent"
+            sys.stdout.write(f"{folder}: {_nbytes(folder) / 2**20:.1f} MiB{large}, {', '.join(names)}\n")
+
+
+def _nbytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,8 +40,8 @@ LANES = 6
 RUNS, PAIRS, LAUNCHES = 9, 30, 200
 
 
-def searched(mix: Mix, budget_s: float, shares: bool = False, seed: int = 0) -> dict[str, Any]:
-    """Seconds of the baselines and of the best schedule found, and its gain over the best baseline in pairs."""
+def searched(mix: Mix, budget_s: float, shares: bool = False, seed: int = 0) -> tuple[dict[str, Any], Schedule]:
+    """Seconds of the baselines and of the best schedule found, its gain over the best baseline in pairs; and itself."""
     bench = mix.bench
     profile = bench.profile()
     lanes = len(bench.session.streams)
@@ -60,12 +60,13 @@ def searched(mix: Mix, budget_s: float, shares: bool = False, seed: int = 0) -> 
         if seconds < best_s and (again := _seconds(bench.measure(candidate, RUNS))) < best_s:
             best, best_s, waiting = candidate, again, []
     pairs = bench.compare(starts[baseline], best, PAIRS)
-    return {
+    row = {
         **launch_overhead(mix, best),
         "baselines_s": times, "baseline": baseline, "tried": tried, "schedule": best.to_json(),
         "baseline_s": statistics.median(a for a, _ in pairs), "best_s": statistics.median(b for _, b in pairs),
         "gain": statistics.median(a / b for a, b in pairs),
     }  # fmt: skip
+    return row, best
 
 
 def launch_overhead(mix: Mix, schedule: Schedule) -> dict[str, Any]:
@@ -99,45 +100,62 @@ def _seconds(result: object) -> float:
     return result.median_s if isinstance(result, Timing) else float("inf")
 
 
-def with_torch(mix: Mix) -> dict[str, float]:
-    """Median seconds of each of PyTorch's modes."""
+def with_torch(mix: Mix, best: Schedule) -> dict[str, Any]:
+    """Median seconds of each of PyTorch's modes and of ours, timed in turns: clocks that drop, drop for all of them."""
     import torch
 
-    from gacer_tune.bench.torch_peer import modes, prepare, torch_model
+    from gacer_tune.bench.torch_peer import fastest_layout, modes, prepare, torch_model
 
     prepare(torch, mix.precision)
-    graphs = [read_graph(with_weights(onnx.load(str(path)))) for path in mix.canonical]
-    models = [torch_model(torch, graph, mix.feeds(number), mix.precision) for number, graph in enumerate(graphs)]
     scrap = torch.empty(128 << 20, dtype=torch.uint8, device="cuda")
-    return {name: _timed(torch, run, scrap) for name, (run, _) in modes(torch, models).items()}
+    graphs = [read_graph(with_weights(onnx.load(str(path)))) for path in mix.canonical]
+    made = [
+        [torch_model(torch, graph, mix.feeds(number), mix.precision, last) for last in (True, False)]
+        for number, graph in enumerate(graphs)
+    ]
+    models = [fastest_layout(torch, both, lambda run: _timed(torch, run, scrap)) for both in made]
+    loaded = mix.bench.load(best)
+    runs: dict[str, Callable[[], float]] = {"ours": lambda: mix.bench.seconds(loaded)}
+    for name, (run, _) in modes(torch, models).items():
+        runs[name] = partial(_timed, torch, run, scrap)
+    rounds = [{name: seconds() for name, seconds in runs.items()} for _ in range(RUNS + 3)][3:]
+    mix.bench.discard(loaded)
+    found = {name: statistics.median(each[name] for each in rounds) for name in runs}
+    ours = found.pop("ours")
+    rival = min(found, key=lambda name: found[name])
+    return {
+        "torch_s": found, "ours_beside_s": ours, "against": statistics.median(r[rival] / r["ours"] for r in rounds),
+        "layouts": ["channels last" if model.channels_last else "as exported" for model in models],
+        "torch": torch.__version__,
+    }  # fmt: skip
 
 
 def _timed(torch: Any, run: Callable[[], Any], scrap: Any) -> float:
-    """By events on the device, the second-level cache overwritten before, as our own plans are timed."""
-    seconds = []
-    for number in range(RUNS + 3):
-        scrap.zero_()
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        run()
-        end.record()
-        end.synchronize()
-        if number >= 3:
-            seconds.append(begin.elapsed_time(end) / 1000)
-    return statistics.median(seconds)
+    """Seconds by events on the device, the second-level cache overwritten before, as our own plans are timed."""
+    scrap.zero_()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    run()
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end)) / 1000
 
 
-def measured(folder: Path, budget_s: float, dry: bool, shares: bool) -> dict[str, Any]:
+def measured(folder: Path, budget_s: float, dry: bool, shares: bool) -> Iterator[dict[str, Any]]:
+    """Ours, which is kept whatever becomes of PyTorch; then both."""
     mix = open_mix(folder, LANES, dry)
-    row = searched(mix, budget_s, shares and (dry or gpu_here().part_sms > 0))
+    before = {} if dry else clocks_mhz()
+    row, best = searched(mix, budget_s, shares and (dry or gpu_here().part_sms > 0))
     if dry:
-        return row
-    row["gpu"] = gpu_here().document() | {"clocks_mhz": clocks_mhz()}
+        yield row
+        return
+    row["gpu"] = gpu_here().document() | {"clocks_mhz": clocks_mhz(), "clocks_before_mhz": before}
+    yield row | {"torch_failed": "it ended the process"}
     try:
-        row["torch_s"] = with_torch(mix)
-    except (ImportError, RuntimeError, RefusedError) as error:
-        row["torch_failed"] = str(error)[:300]
-    return row
+        row |= with_torch(mix, best)
+    except (ImportError, OSError, RefusedError) as error:  # after any other one, CUDA may be of no use to this process
+        row["torch_failed"] = f"{error}"[:300]
+    yield row
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

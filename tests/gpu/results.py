@@ -5,42 +5,61 @@ Several folders, of the parts of a bundle, make one table.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-CRASHED = {"failed": "the process ended here"}  # stands there while a mix is worked on
+LIMIT_S = 90.0  # for one mix
+CRASHED = {"failed": f"the process ended here, or did for {LIMIT_S:g} s"}  # while a mix is worked on
 LATE = {"failed": "no time left"}
 LAUNCH_US = 15.0  # wanted: of the call that launches a plan, and from the launch of an empty graph to its end
 Row = dict[str, Any]
+Part = Callable[[], Iterator[Row]]
 
 
-def work_through(path: Path, parts: Iterable[tuple[str, Callable[[], Row]]], budget_s: float) -> dict[str, Row]:
-    """Write what each part returns to a file as soon as it is there; none is begun after `budget_s`.
+def work_through(
+    path: Path, parts: Iterable[tuple[str, Part]], budget_s: float, limit_s: float = LIMIT_S
+) -> dict[str, Row]:
+    """Write what each part yields to a file as soon as it is there, the last of it stays; none begins after `budget_s`.
 
-    Parts that the file has already are left out: when one ends the process, the next process goes on behind it.
+    Parts that the file has already are left out: when one ends the process, or has not ended after `limit_s` and is
+    ended with the process, the next process goes on behind it. What it had yielded by then is kept.
     """
     results, began = known(path), time.monotonic()
     for name, part in parts:
         if name in results:
             continue
-        results[name] = CRASHED
-        path.write_text(json.dumps(results, indent=1))
+        if time.monotonic() - began > budget_s:
+            _write(path, results, name, LATE)
+            continue
+        _write(path, results, name, CRASHED)
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__)
         try:
-            results[name] = part() if time.monotonic() - began <= budget_s else LATE
+            for row in part():
+                _write(path, results, name, row)
         except BaseException as error:  # the process ends: CUDA has no use for what failed once
-            results[name] = {"failed": f"{type(error).__name__}: {error}"[:300]}
+            kept = {} if results[name] == CRASHED else results[name]
+            _write(path, results, name, kept | {"failed": f"{type(error).__name__}: {error}"[:300]})
             raise
         finally:
-            path.write_text(json.dumps(results, indent=1))
+            faulthandler.cancel_dump_traceback_later()
     return results
 
 
+def _write(path: Path, results: dict[str, Row], name: str, row: Row) -> None:
+    """The file with one more row; there is no moment at which it is not whole."""
+    results[name] = row
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(results, indent=1))
+    aside.replace(path)
+
+
 def known(path: Path) -> dict[str, Row]:
-    """Results that there are; none where there is no file or a process was stopped while it wrote."""
+    """Results that there are; none where there is no file or it is not whole."""
     try:
         found: dict[str, Row] = json.loads(path.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
@@ -59,7 +78,10 @@ def checks(results: dict[str, Row]) -> str:
 
 
 def table(results: dict[str, Row]) -> str:
-    """One line a mix: milliseconds, our gain over the best of the others, and what a launch costs the host."""
+    """One line a mix: milliseconds, our gain over the best of the others, and what a launch costs the host.
+
+    PyTorch is compared with what our best took in turns with it, which is not in the table.
+    """
     names = sorted({name for row in results.values() for name in row.get("torch_s", {})})
     torch = "".join(f"{n:>15}" for n in names)
     ours, host = f"{'baseline':>10}{'ours':>10}{'gain':>7}", f"{'launch us':>11}{'empty us':>10}"
@@ -70,11 +92,12 @@ def table(results: dict[str, Row]) -> str:
             continue
         rivals = row.get("torch_s", {})
         columns = "".join(f"{1000 * rivals[n]:>15.3f}" if n in rivals else f"{'-':>15}" for n in names)
-        ratio = f"{min(rivals.values()) / row['best_s']:>8.2f}x" if rivals else f"{'-':>9}"
+        ratio = f"{row['against']:>8.2f}x" if rivals else f"{'-':>9}"
         ours = f"{1000 * row['baseline_s']:>10.3f}{1000 * row['best_s']:>10.3f}{row['gain']:>6.2f}x"
         overhead = f"{1e6 * row['launch_s']:>11.1f}{1e6 * row['empty_s']:>10.1f}"
         lines.append(f"{mix:<52}{ours}{columns}{ratio}{overhead}")
-        lines += [f"{'':<4}PyTorch: {row['torch_failed'].splitlines()[0]}"] if row.get("torch_failed") else []
+        reasons = [row[key] for key in ("torch_failed", "failed") if row.get(key)]
+        lines += [f"{'':<4}PyTorch: {reason.splitlines()[0]}" for reason in reasons[-1:]]
     return "\n".join([*lines, *_launches(results)])
 
 

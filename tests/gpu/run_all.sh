@@ -1,8 +1,9 @@
 #!/bin/sh
 # All that needs an NVIDIA GPU, in less than nine minutes: sh tests/gpu/run_all.sh BUNDLE OUT [--dry-run]
 # BUNDLE is one part of what `python -m tests.gpu.bundle` has written (docs/cuda.md); results go to OUT as JSON, a table
-# comes last, whatever happened before.
+# comes last, whatever happened before. Where nothing can be measured there is one message, and OUT stays as it was.
 set -u
+begin=$(date +%s)
 bundle=${1:?BUNDLE, the folder that tests.gpu.bundle has written}
 out=${2:?OUT, a folder for the results}
 mode=${3:-}
@@ -12,54 +13,83 @@ case $mode in
 *) echo "$mode: allowed is --dry-run, or nothing" >&2 && exit 2 ;;
 esac
 [ -d "$bundle" ] || { echo "$bundle: no such folder" >&2 && exit 2; }
-mkdir -p "$out" || exit 2
-bundle=$(cd "$bundle" && pwd) && out=$(cd "$out" && pwd)
+ls "$bundle"/*.tar.xz >/dev/null 2>&1 || { echo "$bundle: no mixes in it, as tests.gpu.bundle writes them" >&2 && exit 2; }
+case $out in /*) ;; *) out=$PWD/$out ;; esac
+bundle=$(cd "$bundle" && pwd) || exit 2
 cd "$(dirname "$0")/../.." || exit 2
 
+# Unpacked, a part is up to ten times as large: where the usual place has less room, it goes beside the part.
+place=${TMPDIR:-/tmp}
+room=$(df -Pk "$place" 2>/dev/null | awk 'NR == 2 { print $4 }')
+[ "${room:-0}" -gt $(($(du -sk "$bundle" | cut -f1) * 10)) ] || place=$bundle
+links=$(mktemp -d "$place/gpu.XXXXXX") || exit 2
+sampler=
+trap 'rm -rf "$links"; [ -z "$sampler" ] || kill "$sampler" 2>/dev/null' EXIT
+trap 'exit 143' INT TERM
+
 # The packages as they would be installed, in links: nothing needs to be installed here.
-links=$(mktemp -d) || exit 2
-trap 'rm -rf "$links"' EXIT
-mkdir "$links/gacer_tune"
+mkdir "$links/gacer_tune" "$links/mixes" "$links/tmp" "$links/without"
 for path in "$PWD"/gacer_tune/* "$PWD/ir" "$PWD/cost_model"; do ln -s "$path" "$links/gacer_tune/"; done
 ln -s "$PWD/tests" "$PWD/models" "$links/"
-for archive in "$bundle"/*.tar.xz; do "$python" -W ignore -m tarfile -e "$archive" "$links/mixes" || exit 2; done
 cd "$links" || exit 2
-PYTHONPATH="$links:$bundle/site${PYTHONPATH:+:$PYTHONPATH}"
+everything="$links:$bundle/site${PYTHONPATH:+:$PYTHONPATH}"
 # TVM's FFI would compile an extension for PyTorch that nothing here uses.
-export PYTHONPATH PYTHONUNBUFFERED=1 TVM_FFI_DISABLE_TORCH_C_DLPACK=1
-# It also imports PyTorch, which takes seconds in each process: not where nobody asks for it.
-mkdir "$links/without"
-echo 'raise ImportError("left out of the checks")' >"$links/without/torch.py"
+export PYTHONPATH="$everything" PYTHONUNBUFFERED=1 TVM_FFI_DISABLE_TORCH_C_DLPACK=1 TMPDIR="$links/tmp"
 status=0
-mkdir -p "$links/mixes"
+if [ -z "$mode" ]; then
+  timeout -k 5 60 "$python" -m tests.gpu.here >"$links/gpu.json" || {
+    code=$?
+    [ "$code" -eq 2 ] || echo "the GPU does not answer (exit code $code): nothing was begun" >&2
+    exit 2
+  }
+fi
+mkdir -p "$out" || exit 2
 rm -f "$out/check.json" "$out/measure.json"
+if [ -z "$mode" ]; then
+  cp "$links/gpu.json" "$out/"
+  cat "$links/gpu.json"
+  # Clocks that drop are seen here; what is compared is timed in turns, so that they drop for both.
+  fields=timestamp,clocks.sm,clocks.mem,temperature.gpu,power.draw
+  nvidia-smi --query-gpu=$fields --format=csv -l 2 >"$out/clocks.csv" 2>&1 &
+  sampler=$!
+fi
 
-# part NAME SECONDS ARGUMENTS...: a module of tests.gpu, begun again behind the mix that it crashed at.
+# A mix that cannot be unpacked is there without content: its row says so.
+for archive in "$bundle"/*.tar.xz; do
+  "$python" -W ignore -m tarfile -e "$archive" mixes || tar -C mixes -xJf "$archive" || {
+    mix=mixes/$(basename "$archive" .tar.xz)
+    rm -rf "$mix" && mkdir -p "$mix" && : >"$mix/workload.json"
+  }
+done
+
+# TVM's FFI also imports PyTorch, which takes seconds in each process: not where nobody asks for it.
+echo 'raise ImportError("left out of the checks")' >without/torch.py
+
+# part NAME UNTIL: a module of tests.gpu, until so many seconds after the begin. What ends a process, or hangs, costs its
+# mix: the next process goes on behind it, as long as each gets further than the one before.
 part() {
-  name=$1 until=$(($(date +%s) + $2))
-  shift 2
-  for _ in 1 2 3 4 5; do
-    left=$((until - $(date +%s)))
-    [ "$left" -gt 5 ] || break
-    timeout -k 5 "$left" "$python" -m "tests.gpu.$name" "$links/mixes" --json "$out/$name.json" --budget $((left * 4 / 5)) "$@" $mode
+  name=$1 until=$((begin + $2)) before=-
+  while left=$((until - $(date +%s))) && [ "$left" -gt 5 ]; do
+    now=$(cat "$out/$name.json" 2>/dev/null | cksum)
+    [ "$now" != "$before" ] || break
+    before=$now
+    timeout -k 5 "$left" "$python" -m "tests.gpu.$name" mixes --json "$out/$name.json" --budget $((left * 4 / 5)) $mode
     code=$?
     [ "$code" -ne 0 ] || return 0
-    [ "$code" -ne 3 ] || break
+    status=1
+    [ "$code" -ne 3 ] || return 0
     echo "$name: stopped with exit code $code" >&2
   done
-  status=1
+  # No time is left, or no process gets further: the other mixes have rows all the same.
+  timeout -k 5 20 "$python" -m "tests.gpu.$name" mixes --json "$out/$name.json" --budget -1 $mode >/dev/null
 }
 
-if [ -z "$mode" ]; then
-  nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem --format=csv,noheader | tee "$out/gpu.txt"
-fi
 echo "== correctness, exactness, faults"
-everything=$PYTHONPATH
 PYTHONPATH="$links/without:$everything"
-part check 180
+part check 170
 PYTHONPATH=$everything
 echo "== plans against PyTorch"
-part measure 330
+part measure 490
 echo "== in short (milliseconds)"
 "$python" -m tests.gpu.results "$out" || status=1
 exit $status

@@ -21,10 +21,9 @@ def load_cuda_runtime() -> None:
     """Raises UserError that names the library that is missing, and what brings it."""
     threads.load_runtime()
     _load([_DRIVER], f"{_DRIVER}: the NVIDIA driver is not installed on this machine")
-    _load([CUDART, *_in_packages(CUDART)], f"{CUDART}: no CUDA 13 runtime; pip install 'gacer-tune[cuda]' brings it")
-    _load(
-        [str(path) for path in _beside_tvm()], f"{_RUNTIME}: this build of TVM has no CUDA; pip install apache-tvm has"
-    )
+    runtimes = [CUDART, *in_packages(CUDART), *_beside_tvm(CUDART)]
+    _load(runtimes, f"{CUDART}: no CUDA 13 runtime; pip install 'gacer-tune[cuda]' brings it")
+    _load([*_beside_tvm(_RUNTIME)], f"{_RUNTIME}: this build of TVM has no CUDA; pip install apache-tvm has")
 
 
 def _load(names: list[str], refusal: str) -> None:
@@ -38,14 +37,14 @@ def _load(names: list[str], refusal: str) -> None:
     raise UserError(refusal)
 
 
-def _in_packages(library: str) -> Iterator[str]:
+def in_packages(library: str) -> Iterator[str]:
     """Where NVIDIA's packages put a library."""
     spec = find_spec("nvidia")
     for folder in spec.submodule_search_locations or () if spec is not None else ():
         yield from map(str, sorted(Path(folder).glob(f"**/{library}")))
 
 
-def _beside_tvm() -> Iterator[Path]:
+def _beside_tvm(library: str) -> Iterator[str]:
     spec = find_spec("tvm")
     if spec is not None and spec.origin is not None:
-        yield from Path(spec.origin).parent.rglob(_RUNTIME)
+        yield from map(str, Path(spec.origin).parent.rglob(library))
