@@ -15,7 +15,7 @@ from gacer_tune.ir.schedule import Schedule
 from gacer_tune.search.anchored import Anchored
 from gacer_tune.search.device import Device, Pairs
 from gacer_tune.search.duel import Duel, Surroundings
-from gacer_tune.search.objective import Objective, ranked
+from gacer_tune.search.objective import Objective, leaders, ranked
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, merged
 
@@ -60,8 +60,8 @@ class Outcome:
 
 
 def finalists(trials: Sequence[Trial], objective: Objective, count: int = FINALISTS) -> list[Trial]:
-    """The best trials that are no baselines, one for each schedule, best first."""
-    return _distinct([trial for _, trial in ranked(trials, objective) if trial.origin not in BASELINES])[:count]
+    """The best trials that are no baselines, one for each schedule: of each state of the machine, then of all."""
+    return _distinct(leaders([trial for trial in trials if trial.origin not in BASELINES], objective))[:count]
 
 
 def _distinct(trials: Sequence[Trial]) -> list[Trial]:

@@ -1,6 +1,9 @@
 """Measuring beside an anchor: a machine drifts by more than schedules differ, so what counts is the ratio to a schedule
 that is timed in the same moment. Moments in which the anchor itself is slow are waited out: what else runs there takes
 cores from some schedules and none from others.
+
+A machine may also change for good, as where memory of the other core arrives at half the speed from one minute to the
+next. Then schedules differ by other ratios, and none can be judged by a best one that was measured before.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from functools import partial
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.search.beside import Anchor, Pairing, taking_turns
 from gacer_tune.search.device import Device, Pairs
+from gacer_tune.search.objective import Objective
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Timing, Trial, checked
 
@@ -24,6 +28,10 @@ PATIENCE_S = 3.0  # all pauses together take no longer than this and half of wha
 MOST_PAIRS = 6  # at once; they say more than as many runs
 _WINDOW = 50  # measurements that tell what is quiet now
 _QUIET = 0.2  # the share of them that is
+_STAYS = 5  # measurements, all of them with an anchor beyond what it took before: the machine has changed
+_JUMP = 1.05  # by so much at least, and by more than most measurements before differed
+_MOST = 0.9  # of them
+_SAME = 0.03  # ratios that differ by no more are the same one
 
 Pause = Callable[[float], None]
 
@@ -42,6 +50,8 @@ class Anchored:
     def __init__(self, device: Device, anchor: Anchor | None = None, pause: Pause = wait) -> None:
         self.device, self._anchor, self._pause = device, anchor, pause
         self._levels: deque[float] = deque(maxlen=_WINDOW)
+        self._state: deque[float] = deque(maxlen=_WINDOW)  # what the anchor took since the machine last changed
+        self._resumed = anchor is not None  # what was measured before may be of another state
         self._patience_s = PATIENCE_S
 
     @property
@@ -53,6 +63,24 @@ class Anchored:
         if self._anchor is None:
             return self._first(schedule, repeats)
         return self._calm(partial(self._beside, self._anchor, schedule, min(repeats, MOST_PAIRS), give_up_s))
+
+    @property
+    def changed(self) -> bool:
+        """Whether the machine differs, or may differ, from when times were last put in step with it."""
+        return self._resumed or jumped(self._state)
+
+    def keep_up(self, leading: Sequence[Trial], objective: Objective) -> None:
+        """Measure again what leads, the best first: from now on times are such that what is fastest of them takes what
+        the best one took, unless it does already.
+        """
+        fresh = [self.measure(trial.schedule, MOST_PAIRS) for trial in leading]
+        self._state.clear()
+        self._resumed = False
+        timed = [timing for timing in fresh if isinstance(timing, Timing)]
+        if timed and self._anchor and isinstance(best := leading[0].result, Timing):
+            ratio = best.median_s / min(timed, key=objective.of).median_s
+            if abs(ratio - 1) > _SAME:
+                self._anchor = self._anchor[0], self._anchor[1] * ratio
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
         return self.device.compare(a, b, pairs)
@@ -79,6 +107,7 @@ class Anchored:
             self._levels.clear()
         if isinstance(timing, Timing):
             self._levels.append(_level(timing))
+            self._state.append(_level(timing))
         return timing
 
     def _beside(self, anchor: Anchor, schedule: Schedule, pairs: int, give_up_s: float) -> Timing | Failure:
@@ -104,6 +133,15 @@ def quiet(levels: Iterable[float], otherwise: float) -> float:
     """What the anchor takes in quiet moments, from what it took: a fifth of them were no slower."""
     ordered = sorted(levels)
     return ordered[int(_QUIET * len(ordered))] if ordered else otherwise
+
+
+def jumped(levels: Sequence[float]) -> bool:
+    """Whether the last measurements of the anchor are all slower, or all faster, than nearly all before them."""
+    before, last = sorted(list(levels)[:-_STAYS]), list(levels)[-_STAYS:]
+    if len(before) < _STAYS:
+        return False
+    beyond = int(_MOST * len(before))
+    return min(last) > _JUMP * before[beyond] or max(last) * _JUMP < before[-1 - beyond]
 
 
 def quiet_s(trials: Iterable[Trial]) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.search.objective import Objective, ranked
+from gacer_tune.search.objective import Objective, leaders
 from gacer_tune.search.strategy import RandomSearch, Space, nearby, untried
 from gacer_tune.search.trial import Trial
 
@@ -24,7 +24,7 @@ class CoordinateDescent:
         rng = self.space.rng(history)
         tried = {trial.schedule for trial in history}
         found: list[Schedule] = []
-        for _, trial in ranked(history, self.objective)[:_STARTS]:
+        for trial in leaders(history, self.objective)[:_STARTS]:
             wanted = count - len(found)
             found += untried(nearby(self.space, trial.schedule, rng, wanted), tried.union(found), wanted)
             if len(found) == count:

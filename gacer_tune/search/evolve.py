@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.search.objective import ranked
+from gacer_tune.search.objective import leaders
 from gacer_tune.search.ranking import Forecast, Ranker
 from gacer_tune.search.strategy import Space, untried
 from gacer_tune.search.trial import Trial
@@ -34,7 +34,7 @@ class Evolve:
     def propose(self, history: Sequence[Trial], count: int) -> list[Schedule]:
         rng = self.space.rng(history)
         tried = {trial.schedule for trial in history}
-        measured = [trial.schedule for _, trial in ranked(history, self.ranker.objective)[:_PARENTS]]
+        measured = [trial.schedule for trial in leaders(history, self.ranker.objective)[:_PARENTS]]
         parents = measured or list(self.space.starts)
         pool = dict.fromkeys(untried(self.seeds, tried, len(self.seeds)))
         brood = _brood(self.space)

@@ -64,6 +64,22 @@ def ranked(trials: Iterable[Trial], objective: Objective) -> list[tuple[float, T
     return sorted(good, key=lambda pair: pair[0])
 
 
+def leaders(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
+    """All that did not fail, best first; but before the others the best of each state of the machine, by its `usual_s`.
+
+    What led in one state is not forgotten where others look better in another: the machine may go back.
+    """
+    order = [trial for _, trial in ranked(trials, objective)]
+    first: dict[float, Trial] = {}
+    for trial in order:
+        if isinstance(trial.result, Timing) and trial.result.anchors_s:
+            first.setdefault(trial.result.usual_s, trial)
+    if len(first) < 2:
+        return order
+    taken = {trial.number for trial in first.values()}
+    return [*first.values(), *(trial for trial in order if trial.number not in taken)]
+
+
 def best_so_far(trials: Sequence[Trial], objective: Objective) -> list[tuple[Trial, float]]:
     """Each trial with the best value until then, from the first trial that did not fail; never rises."""
     curve: list[tuple[Trial, float]] = []

@@ -20,7 +20,7 @@ from gacer_tune.search.coordinate import CoordinateDescent
 from gacer_tune.search.device import Device
 from gacer_tune.search.evolve import Evolve
 from gacer_tune.search.exhaustive import Exhaustive
-from gacer_tune.search.objective import Objective, ObjectiveName, ranked
+from gacer_tune.search.objective import Objective, ObjectiveName, leaders, ranked
 from gacer_tune.search.ranking import Ranker
 from gacer_tune.search.seeds import BASELINES, baselines, objective_of, seeds
 from gacer_tune.search.strategy import RandomSearch, Space, Strategy
@@ -36,6 +36,7 @@ HOPELESS = 16  # trials that all fail before the search gives up
 
 _NEAR = 0.02  # a contender is not further than this from the best, or than its own spread
 _WIDEST = 0.03  # a spread above this is no excuse
+_LEADERS = 3  # schedules that are measured again when the machine has changed
 _HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the first look
 
 
@@ -154,6 +155,8 @@ class _Search:
         return [trial for trial in self.history if trial.origin in (*BASELINES, EVEN_SHARES, options.origin)]
 
     def trial(self, schedule: Schedule, origin: str, repeats: int) -> Trial:
+        if isinstance(self.device, Anchored) and self.device.changed:
+            self.device.keep_up(leaders(self.history, self.objective)[:_LEADERS], self.objective)
         give_up_s = self.best_s * _HOPELESS_RATIO if repeats == FEW else math.inf
         result = checked(self.device.measure(schedule, repeats, give_up_s))
         for more in MORE if repeats == FEW else ():
