@@ -18,8 +18,7 @@ from gacer_tune.devices.checked import SEED
 from gacer_tune.devices.child import ChildDevice
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
-from gacer_tune.kernels import build
-from gacer_tune.preparing import Prepared, limits_for, prepare, read_models
+from gacer_tune.preparing import Prepared, limits_for, prepare
 from gacer_tune.report.verdict import Choice, Figures, Gain
 from gacer_tune.search.anchored import anchor_of, quiet_s
 from gacer_tune.search.busy import Others
@@ -28,11 +27,9 @@ from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES, baselines, objective_of
 from gacer_tune.search.stopping import stalled
 from gacer_tune.search.trial import Failure, Timing, Trial
-from gacer_tune.store.cache import open_cache
 from gacer_tune.store.journal import Journal
 from gacer_tune.store.publish import require_writable
-from gacer_tune.targets import AnyDevice, lanes_of, machine_of, open_device
-from gacer_tune.tenants import assemble
+from gacer_tune.targets import AnyDevice, open_device
 
 if TYPE_CHECKING:
     from gacer_tune.search.acceptance import Outcome
@@ -53,34 +50,6 @@ class Summary(Figures):
     trials_per_minute: float
     started: str
     files: tuple[Path, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What a run would do."""
-
-    tenants: int
-    ops: int
-    kernels: int
-    functions_to_compile: int
-    lanes: int
-    budget_s: float
-
-
-def plan_dry(settings: Settings, listen: Listen) -> DryRun:
-    """Read and lower the models and count; compile and measure nothing."""
-    cpus, machine = lanes_of(settings), machine_of(settings)
-    cache = open_cache(settings.cache)
-    compiled = assemble(read_models(settings, machine, listen), machine)
-    tenants = compiled.workload.tenants
-    return DryRun(
-        tenants=len(tenants),
-        ops=sum(len(tenant.ops) for tenant in tenants),
-        kernels=sum(len(tenant.kernels) for tenant in tenants),
-        functions_to_compile=sum(cache.get(build.key(name)) is None for name in compiled.sources),
-        lanes=len(cpus),
-        budget_s=settings.budget_s,
-    )
 
 
 def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None) -> Summary:

@@ -156,15 +156,21 @@ def _require_lanes(settings: Settings) -> None:
 
 
 def _show_plan(settings: Settings, output: Output) -> None:
-    from gacer_tune.tuning import plan_dry
+    from gacer_tune.dry_run import plan_dry
 
     with listening() as listen:
         plan = plan_dry(settings, listen)
     output.say(
         f"{plan.tenants} tenants with {plan.ops} ops in {plan.kernels} kernels; {plan.functions_to_compile} functions "
-        f"are still to be compiled. The search would have {plan.lanes} lanes and {clock_text(plan.budget_s)}. "
-        "Nothing was compiled, measured or written."
+        f"are still to be compiled. The search would have {plan.lanes} lanes and {clock_text(plan.budget_s)}."
     )
+    if settings.kernels == "metaschedule":
+        output.say(
+            f"Before it, MetaSchedule would search {plan.kernels_to_search} kernels until each has had "
+            f"{settings.kernel_trials} trials, {plan.kernel_trials} in all: at most {clock_text(plan.search_s)}, at "
+            f"{seconds_text(plan.search_s / max(plan.kernel_trials, 1))} a trial on two quiet cores."
+        )
+    output.say("Nothing was compiled, measured or written.")
     output.result({"dry_run": True, **asdict(plan)})
 
 

@@ -11,6 +11,7 @@ from gacer_tune.kernels.rules import Source, Spec
 from gacer_tune.kernels.scheduled import is_scheduled, product_of
 from gacer_tune.metaschedule.records import KernelRecord, find
 from gacer_tune.metaschedule.search import Place, Searched, search, usable
+from gacer_tune.store.cache import Cache
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.tenants import Compiled
 
@@ -22,13 +23,24 @@ def with_scheduled(compiled: Compiled, trials: int, place: Place) -> Compiled:
 
     What the cache knows of a kernel is not searched again. Raises UserError where MetaSchedule does not run.
     """
-    here = host_fingerprint()
-    kernels = []
+    found = search(_known(compiled, place.cache), trials, place)
+    made = {record.spec: usable(record, place.cache) for record in found}
+    return _added(compiled, {spec: source for spec, source in made.items() if source is not None})
+
+
+def trials_left(compiled: Compiled, trials: int, cache: Cache) -> list[int]:
+    """Of each kernel that `with_scheduled` would search, how many trials at most it has not had yet."""
+    known = [kernel.record for kernel in _known(compiled, cache)]
+    return [max(1, trials - len(record.attempts)) for record in known if record.asked < trials]
+
+
+def _known(compiled: Compiled, cache: Cache) -> list[Searched]:
+    """The heavy kernels, and what the cache knows of them."""
+    here, kernels = host_fingerprint(), list[Searched]()
     for ours in heavy(compiled):
         assert isinstance(ours.machine, Machine)
-        kernels.append(Searched(ours, find(place.cache, KernelRecord(ours.spec, ours.machine, here))))
-    made = {record.spec: usable(record, place.cache) for record in search(kernels, trials, place)}
-    return _added(compiled, {spec: source for spec, source in made.items() if source is not None})
+        kernels.append(Searched(ours, find(cache, KernelRecord(ours.spec, ours.machine, here))))
+    return kernels
 
 
 def heavy(compiled: Compiled) -> list[Source]:

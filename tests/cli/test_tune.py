@@ -57,6 +57,9 @@ class DryRun:
     functions_to_compile: int = 120
     lanes: int = 2
     budget_s: float = 120.0
+    kernels_to_search: int = 0
+    kernel_trials: int = 0
+    search_s: float = 0.0
 
 
 class Tuning:
@@ -66,6 +69,7 @@ class Tuning:
         self.summary = summary
         self.asked: list[Settings] = []
         self.dry: list[Settings] = []
+        self.plan = DryRun()
 
     def tune(self, settings: Settings, listen: Listen, stop: threading.Event) -> Summary:
         assert not stop.is_set()
@@ -75,13 +79,14 @@ class Tuning:
 
     def plan_dry(self, settings: Settings, _: Listen) -> DryRun:
         self.dry.append(settings)
-        return DryRun()
+        return self.plan
 
 
 @pytest.fixture
 def tuning(fake: Fake) -> Tuning:
     made = Tuning(Summary())
-    fake("gacer_tune.tuning", tune=made.tune, plan_dry=made.plan_dry)
+    fake("gacer_tune.tuning", tune=made.tune)
+    fake("gacer_tune.dry_run", plan_dry=made.plan_dry)
     return made
 
 
@@ -170,10 +175,21 @@ def test_a_dry_run_only_counts(cli: Cli, models: Path, tuning: Tuning) -> None:
     assert said.code == 0
     assert said.last == {
         "dry_run": True, "tenants": 2, "ops": 70, "kernels": 75, "functions_to_compile": 120, "lanes": 2,
-        "budget_s": 120.0,
+        "budget_s": 120.0, "kernels_to_search": 0, "kernel_trials": 0, "search_s": 0.0,
     }  # fmt: skip
     assert "120 functions are still to be compiled" in said.err
+    assert "MetaSchedule" not in said.err
     assert (len(tuning.dry), tuning.asked) == (1, [])
+
+
+def test_a_dry_run_says_how_long_kernels_would_be_searched(cli: Cli, models: Path, tuning: Tuning) -> None:
+    tuning.plan = DryRun(kernels_to_search=9, kernel_trials=500, search_s=150.0)
+    said = cli("tune", models / "det.onnx", "--dry-run", "--kernels", "metaschedule")
+    assert said.code == 0
+    assert (
+        "Before it, MetaSchedule would search 9 kernels until each has had 64 trials, 500 in all: at most 2 min 30 s, "
+        "at 300 ms a trial on two quiet cores."
+    ) in said.out
 
 
 def test_the_first_interrupt_lets_the_run_finish(models: Path, fake: Fake, capfd: pytest.CaptureFixture[str]) -> None:
