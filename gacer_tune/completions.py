@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.preparing import Prepared
 from gacer_tune.report.verdict import Choice, Gain
+from gacer_tune.search.afresh import afresh
 from gacer_tune.search.device import Device
 from gacer_tune.search.front import MOST, chosen, front
 from gacer_tune.search.seeds import baselines
-from gacer_tune.search.trial import Failure, Timing, Trial, checked
+from gacer_tune.search.trial import Failure, Result, Timing, Trial
 
-ROW_RUNS = 15
 TRACES = 5
 
 Trace = list[tuple[int, int, int, float, float]]  # tenant, kernel, lane, begin_s, end_s of every slice
@@ -31,7 +30,7 @@ def measure_rows(prepared: Prepared, device: Device, best: Schedule) -> tuple[Ga
     """Measure the baselines and the emitted schedule once more, tenant by tenant."""
     known = baselines(prepared.workload, prepared.profile, device.lanes)
     order = (known["sequential"], known["lane_per_tenant"], best, known["breadth_first"])
-    timings = [_timing(device, schedule) for schedule in order]
+    timings = [_ran(result) for result in afresh(device, order)]
     tails = Timing.of_runs(timings[2].seconds, [(s,) for s in timings[2].seconds]).tails_s
     columns = [*map(_completions, timings), iter((*timings[2].tails_s, *tails))]
     names = [*(tenant.name for tenant in prepared.workload.tenants), "together"]
@@ -41,14 +40,13 @@ def measure_rows(prepared: Prepared, device: Device, best: Schedule) -> tuple[Ga
 def measure_front(device: Device, trials: Sequence[Trial], best: Schedule) -> dict[Schedule, Choice]:
     """The points of the trials' front that hold when measured again beside `best`, called front0, front1, ...
 
-    A front of single trials is a collection of lucky runs, so its points are measured afresh before they are shown.
-    `best` itself is `best` where it is a point.
+    A front of single trials is a collection of lucky runs, so its points are measured afresh, in turn, before they are
+    shown. `best` itself is `best` where it is a point.
     """
-    candidates = [trial for trial in chosen(front(trials)) if trial.schedule != best]
-    again = [
-        replace(trial, result=checked(device.measure(trial.schedule, ROW_RUNS)), origin="front") for trial in candidates
-    ]
-    again.append(Trial(best, _timing(device, best), "best", 0))
+    schedules = [*(trial.schedule for trial in chosen(front(trials)) if trial.schedule != best), best]
+    results = afresh(device, schedules)
+    _ran(results[-1])
+    again = [Trial(schedule, result, "front", 0) for schedule, result in zip(schedules, results, strict=True)]
     found: dict[Schedule, Choice] = {}
     for trial in chosen(front(again), MOST + 1):
         assert isinstance(trial.result, Timing)
@@ -63,8 +61,7 @@ def typical_trace(device: Tracing, schedule: Schedule) -> Trace:
     return sorted(runs, key=lambda rows: max((row[-1] for row in rows), default=0.0))[TRACES // 2]
 
 
-def _timing(device: Device, schedule: Schedule) -> Timing:
-    result = device.measure(schedule, ROW_RUNS)
+def _ran(result: Result) -> Timing:
     if isinstance(result, Failure):
         raise UserError(f"a schedule that ran before failed when it was measured again: {result.message}")
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +11,17 @@ from scipy.stats import binom, wilcoxon
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
+from gacer_tune.search.afresh import afresh
 from gacer_tune.search.anchored import Anchored
 from gacer_tune.search.device import Device, Pairs
 from gacer_tune.search.duel import Duel, Surroundings
 from gacer_tune.search.objective import Objective, leaders, ranked
 from gacer_tune.search.seeds import BASELINES
-from gacer_tune.search.trial import Failure, Result, Timing, Trial, checked, merged
+from gacer_tune.search.trial import Failure, Timing, Trial
 
 SIGNIFICANCE = 0.05
 CONFIDENCE = 0.95
 FINALISTS = 5
-FRESH_PASSES, FRESH_RUNS = 4, 3  # runs of each finalist and baseline in each pass
 MIN_PAIRS = 5  # fewer cannot reach the significance: 1 / 2^5 < 0.05 < 1 / 2^4
 _ALONE = Surroundings()
 
@@ -150,19 +149,8 @@ def _stay(baseline: Trial, value: float, reason: str) -> Outcome:
 
 
 def _fresh(device: Device, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials with results of this moment: a lucky measurement is seldom lucky twice.
-
-    In turn, a few runs each, in an order that is drawn: what comes first or last is not at an advantage.
-    """
-    results: dict[int, Result] = {}
-    for number in range(FRESH_PASSES):
-        order = range(len(trials))
-        for index in random.Random(number).sample(order, len(trials)) if number else order:
-            before = results.get(index)
-            if not isinstance(before, Failure):
-                more = checked(device.measure(trials[index].schedule, FRESH_RUNS))
-                results[index] = merged(before, more) if before and isinstance(more, Timing) else more
-    return [Trial(trial.schedule, results[i], trial.origin, trial.number) for i, trial in enumerate(trials)]
+    results = afresh(device, [trial.schedule for trial in trials])
+    return [replace(trial, result=result) for trial, result in zip(trials, results, strict=True)]
 
 
 def _first_cause(trials: Sequence[Trial]) -> str:

@@ -7,7 +7,8 @@ import pytest
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
-from gacer_tune.search.acceptance import FRESH_PASSES, FRESH_RUNS, Outcome, accept, finalists, interval, p_faster
+from gacer_tune.search.acceptance import Outcome, accept, finalists, interval, p_faster
+from gacer_tune.search.afresh import PASSES, RUNS
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.duel import ATTEMPTS, LOADED, Surroundings
 from gacer_tune.search.objective import Objective
@@ -50,7 +51,7 @@ class Bench:
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:
         self.calls.append("compare")
-        if self.pairs is not None and pairs > FRESH_RUNS:
+        if self.pairs is not None and pairs > RUNS:
             return self.pairs
         drifts = [math.exp(5 * self.noise * self.rng.gauss(0, 1)) for _ in range(pairs)]
         return tuple((self.run(a) * drift, self.run(b) * drift) for drift in drifts)
@@ -113,7 +114,7 @@ def test_a_clear_winner_is_accepted() -> None:
     assert outcome.speedup == pytest.approx(0.9 / 0.8, rel=0.02)
     assert outcome.p_value < 0.001
     assert outcome.baseline_s / outcome.best_s == pytest.approx(outcome.speedup, rel=0.05)
-    assert bench.calls.count("measure") == 6 * FRESH_PASSES
+    assert bench.calls.count("measure") == 6 * PASSES
     assert bench.calls[-6:] == ["compare"] * 6, "30 pairs in blocks of 5"
 
 
@@ -228,7 +229,7 @@ def test_other_objectives_are_compared_by_their_own_value() -> None:
     outcome = judged(bench, pairs=10, objective=Objective(PAIR, "slo"))
     assert outcome.accepted
     assert outcome.speedup > 4
-    assert bench.calls.count("measure") == 6 * FRESH_PASSES + 20, "the completions of single runs"
+    assert bench.calls.count("measure") == 6 * PASSES + 20, "the completions of single runs"
     bench = Bench({FOUND[0]: 0.5}, faults={})
     assert judged(bench, pairs=10, objective=Objective(PAIR, "throughput")).speedup == pytest.approx(2.0)
 
@@ -236,7 +237,7 @@ def test_other_objectives_are_compared_by_their_own_value() -> None:
 def test_a_failure_between_the_pairs_leaves_the_baseline() -> None:
     class Dying(Bench):
         def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
-            died = self.calls.count("measure") > 6 * FRESH_PASSES + 6
+            died = self.calls.count("measure") > 6 * PASSES + 6
             return Failure("crash", "late") if died else super().measure(schedule, repeats, give_up_s)
 
     outcome = judged(Dying({FOUND[0]: 0.5}), objective=Objective(PAIR, "throughput"))
