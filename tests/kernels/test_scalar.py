@@ -216,6 +216,22 @@ def test_exp_is_right_up_to_the_largest_and_down_to_the_smallest_normal_number(x
         assert np.abs(found / expected - 1).max() <= (3e-7 if x else 0.0)
 
 
+@pytest.mark.parametrize(
+    ("fn", "x", "expected"),
+    [
+        *(("sigmoid", x, 0.0) for x in (-89.0, -1e30, -math.inf)),
+        *(("sigmoid", x, 1.0) for x in (89.0, 1e30, math.inf)),
+        *(("silu", x, 0.0) for x in (-89.0, -1e30, -3e38)),
+        *(("silu", x, x) for x in (89.0, 3e38, math.inf)),
+        *((fn, math.nan, math.nan) for fn in ("sigmoid", "silu")),
+    ],
+)
+def test_sigmoids_at_the_ends(fn: str, x: float, expected: float) -> None:
+    inputs = [np.full(COUNT, x, np.float32)]
+    for found in computed(Case(fn, np.exp), inputs):
+        assert np.array_equal(found, np.full(COUNT, expected, np.float32), equal_nan=True)
+
+
 @pytest.mark.parametrize(("dtype", "zero"), [("float32", 0.0), ("float32", -0.0), ("int64", 0.0), ("int32", 0.0)])
 def test_a_constant_zero_divides_as_numpy_has_it(dtype: str, zero: float) -> None:
     x = np.resize(np.array([-2, 0, 3], dtype), COUNT)

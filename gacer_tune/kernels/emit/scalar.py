@@ -71,9 +71,22 @@ def exp(x: Expr) -> Expr:
         return tirx.exp(x)
     x = tirx.max(tirx.min(x, like(89.0, x)), like(-88.0, x))
     n = tirx.floor(x * like(1.44269504088896341, x))
-    r = x - n * like(0.693359375, x) + n * like(2.12194440e-4, x)
-    power = reinterpret(reinterpret(n + like(_EXPONENT, x), "int32") << like_int(23, x), "float32")
+    return _scaled(n, x - n * like(0.693359375, x) + n * like(2.12194440e-4, x))
+
+
+def _scaled(n: Expr, r: Expr) -> Expr:
+    """2^n * e^r."""
+    power = reinterpret(reinterpret(n + like(_EXPONENT, n), "int32") << like_int(23, n), "float32")
     return horner(_EXP, r) * power
+
+
+def _falling(x: Expr) -> Expr:
+    """1 + e^-x. ln 2 is taken as one number: far from 0, where that shows in e^-x, it does not in the sum."""
+    if element(x) != "float32":
+        return like(1.0, x) + exp(-x)
+    x = tirx.max(like(-89.0, x), tirx.min(like(88.0, x), x))  # of two that do not compare the second: NaN stays
+    n = tirx.floor(x * like(-1.44269504088896341, x))
+    return like(1.0, x) + _scaled(n, n * like(-0.6931471805599453, x) - x)
 
 
 def horner(coefficients: Sequence[float], x: Expr) -> Expr:
@@ -97,7 +110,11 @@ def like_int(value: int, x: Expr) -> Expr:
 
 
 def sigmoid(x: Expr) -> Expr:
-    return like(1.0, x) / (like(1.0, x) + exp(-x))
+    return like(1.0, x) / _falling(x)
+
+
+def silu(x: Expr) -> Expr:
+    return x / _falling(x)
 
 
 def tanh(x: Expr) -> Expr:
@@ -228,7 +245,7 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "sigmoid": sigmoid,
     "hard_sigmoid": hard_sigmoid,
     "hard_swish": lambda x: x * hard_sigmoid(x, 1 / 6, 0.5),
-    "silu": lambda x: x * sigmoid(x),
+    "silu": silu,
     "tanh": tanh,
     "erf": erf,
     "gelu": gelu,
