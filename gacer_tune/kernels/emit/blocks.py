@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tvm import tirx
@@ -21,6 +22,13 @@ def part(total: int, size: int, block: Expr, blocks: int) -> Expr:
     if size * blocks == total:
         return size
     return tirx.max(tirx.min(size, total - block * size), 0)
+
+
+@contextmanager
+def block_of(total: int, size: int, block: Expr) -> Iterator[Expr]:
+    """A loop over one of the blocks of `size` that cover `total`; its variable counts from the first block's begin."""
+    with loop(part(total, size, block, ceildiv(total, size))) as step:
+        yield block * size + step
 
 
 def unravel(index: Expr, shape: Sequence[int]) -> tuple[Expr, ...]:

@@ -9,9 +9,9 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.channel_norm import ChannelNorm, ChannelNormTile, units
-from gacer_tune.kernels.emit.blocks import Parts, nest, part, run, spread, sweep, tiles
+from gacer_tune.kernels.emit.blocks import Parts, block_of, nest, run, spread, sweep, tiles
 from gacer_tune.kernels.emit.fold import SUM, Fold, fold_lanes
-from gacer_tune.kernels.emit.function import Function, loop
+from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.emit.scalar import lanes, like
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import Tensor, ceildiv
@@ -54,8 +54,8 @@ class _Emitter:
             size, place = self.tile.vectors * self.vector, (block, some, blocks)
             tiles(self.spec.groups, size, self.vector, place, lambda c, parts: self.single(image, c, parts))
             return
-        with loop(part(self.units, some, block, blocks)) as step:
-            self.group(image, (block * some + step) * self.spec.channels)
+        with block_of(self.units, some, block) as unit:
+            self.group(image, unit * self.spec.channels)
 
     def single(self, image: Expr, channel: Expr, parts: Parts) -> None:
         """Normalise a tile of channels, each on its own."""

@@ -14,7 +14,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import Parts, nest, part, pieces, run, splat
+from gacer_tune.kernels.emit.blocks import Parts, block_of, nest, pieces, run, splat
 from gacer_tune.kernels.emit.function import loop
 from gacer_tune.kernels.tensor import ceildiv
 
@@ -83,11 +83,10 @@ class Fold:
         """RUN turns at a time by themselves, then to the accumulators."""
         vectors = [(chain * self.vector, self.vector) for chain in range(self.chains)]
         sums = T.alloc_buffer((self.chains * self.vector,), self.dtype, scope="local")
-        runs = ceildiv(turns, RUN)
-        with loop(runs) as number:
+        with loop(ceildiv(turns, RUN)) as number:
             start(sums, self.monoid, vectors, self.dtype)
-            with loop(part(turns, RUN, number, runs)) as step:
-                turn(sums, number * RUN + step)
+            with block_of(turns, RUN, number) as step:
+                turn(sums, step)
             for place in vectors:
                 self._add(self.accumulators, place, sums[run(*place)])
 
@@ -146,9 +145,9 @@ def fold_lanes(
 
     def add_run(index: tuple[Expr, ...]) -> None:
         start(sums, monoid, parts, dtype)
-        with loop(part(extent, RUN, index[-1], runs)) as step:
+        with block_of(extent, RUN, index[-1]) as step:
             for place in parts:
-                add(sums, place, term((*index[:-1], index[-1] * RUN + step), *place))
+                add(sums, place, term((*index[:-1], step), *place))
         for place in () if single else parts:
             add(totals, place, sums[run(*place)])
 

@@ -8,11 +8,11 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import nest, part, sweep, unravel
-from gacer_tune.kernels.emit.function import Function, loop
+from gacer_tune.kernels.emit.blocks import block_of, nest, sweep, unravel
+from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.gather import Gather, GatherTile, layout
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import NBYTES, ceildiv
+from gacer_tune.kernels.tensor import NBYTES
 
 Expr = Any
 
@@ -44,8 +44,8 @@ def emit(spec: Gather, tile: GatherTile, machine: Machine, name: str) -> tirx.Pr
         nest(walked, copy)
 
     def item(number: Expr) -> None:
-        with loop(part(found.rows, tile.rows, number, ceildiv(found.rows, tile.rows))) as step:
-            row(number * tile.rows + step)
+        with block_of(found.rows, tile.rows, number) as at:
+            row(at)
 
     return function.build(item)
 

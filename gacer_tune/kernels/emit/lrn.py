@@ -8,11 +8,10 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import part, sweep, unravel
-from gacer_tune.kernels.emit.function import Function, loop
+from gacer_tune.kernels.emit.blocks import block_of, sweep, unravel
+from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.lrn import Lrn, LrnTile
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.kernels.views import merged_outer
 
 Expr = Any
@@ -35,8 +34,8 @@ def emit(spec: Lrn, tile: LrnTile, machine: Machine, name: str) -> tirx.PrimFunc
         function.store(-1, (*pixel, first), function.finish(spec.program, 1, (*pixel, first), value, width))
 
     def item(number: Expr) -> None:
-        with loop(part(spec.pixels, tile.pixels, number, ceildiv(spec.pixels, tile.pixels))) as step:
-            pixel = unravel(number * tile.pixels + step, function.tensors[-1].shape[:-1])
+        with block_of(spec.pixels, tile.pixels, number) as at:
+            pixel = unravel(at, function.tensors[-1].shape[:-1])
             whole = channels - spec.size + 1  # channels all of whose neighbours are there
             for c in [*range(min(before, channels)), *range(before + max(whole, 0), channels)]:
                 channel(pixel, c, 1, range(-min(before, c), min(behind, channels - 1 - c) + 1))

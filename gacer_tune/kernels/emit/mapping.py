@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import tirx
 
-from gacer_tune.kernels.emit.blocks import part, unravel
+from gacer_tune.kernels.emit.blocks import block_of, part, unravel
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.mapping import Map, MapTile
@@ -33,8 +33,7 @@ def emit(spec: Map, tile: MapTile, machine: Machine, name: str) -> tirx.PrimFunc
 
     def item(number: Expr) -> None:
         block, place = (number % blocks, number // blocks) if blocks > 1 else (0, number)
-        with loop(part(rows, tile.rows, place, ceildiv(rows, tile.rows))) as step:
-            row = place * tile.rows + step
+        with block_of(rows, tile.rows, place) as row:
             with loop(part(whole, vectors, block, blocks)) as v:
                 at(row, block * tile.block + v * machine.vector, machine.vector)
             if last % machine.vector:

@@ -8,9 +8,9 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import Parts, nest, part, run, tiles, unravel
+from gacer_tune.kernels.emit.blocks import Parts, block_of, nest, run, tiles, unravel
 from gacer_tune.kernels.emit.fold import PROD, SUM, Fold, Monoid, fold_lanes, largest, smallest
-from gacer_tune.kernels.emit.function import Function, loop
+from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.reduce import Reduce, ReduceTile, blocks, layout
 
@@ -55,11 +55,11 @@ class _Emitter:
         self.monoid = monoid_of(spec.kind, self.dtype)
 
     def item(self, item: Expr) -> None:
-        (row_blocks, lane_blocks), tile, found = blocks(self.spec, self.tile, self.machine), self.tile, self.layout
+        (_, lane_blocks), tile, found = blocks(self.spec, self.tile, self.machine), self.tile, self.layout
         rows, lanes = item // lane_blocks, item % lane_blocks
         size, block = tile.vectors * self.machine.vector, (lanes, tile.lanes, lane_blocks)
-        with loop(part(found.rows, tile.rows, rows, row_blocks)) as step:
-            row = unravel(rows * tile.rows + step, found.kept[:-1] if found.lanes else found.kept)
+        with block_of(found.rows, tile.rows, rows) as at:
+            row = unravel(at, found.kept[:-1] if found.lanes else found.kept)
             if found.lanes:
                 tiles(found.lanes, size, self.machine.vector, block, lambda lane, parts: self.lanes(row, lane, parts))
             else:

@@ -9,12 +9,11 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.blocks import part, run, spread, sweep, unravel
+from gacer_tune.kernels.emit.blocks import block_of, run, spread, sweep, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold, Monoid, largest
-from gacer_tune.kernels.emit.function import Function, loop
+from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.rows import Rows, RowsTile
-from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.kernels.views import merged_outer
 
 Expr = Any
@@ -39,9 +38,8 @@ class _Emitter:
 
     def item(self, item: Expr) -> None:
         norms = {"layer_norm": self.layer_norm, "rms_norm": self.rms_norm, "l2_norm": self.l2_norm}
-        total, rows = self.spec.rows, self.tile.rows
-        with loop(part(total, rows, item, ceildiv(total, rows))) as step:
-            self.row = unravel(item * rows + step, self.function.tensors[-1].shape[:-1])
+        with block_of(self.spec.rows, self.tile.rows, item) as row:
+            self.row = unravel(row, self.function.tensors[-1].shape[:-1])
             norms.get(self.spec.kind, self.softmax)()
 
     def softmax(self) -> None:
