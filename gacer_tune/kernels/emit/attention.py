@@ -61,7 +61,7 @@ class _Emitter:
                 copy = self.turn if turned and count == self.vector else self.copy
                 copy(panel, operand, depth, (first, offset, count))
 
-        blocks.tiles(columns, self.width, self.vector, (0, ceildiv(columns, self.width), 1), tile)
+        blocks.tiles(columns, self.width, self.vector, (0, ceildiv(columns, self.width)), tile)
         return panel
 
     def copy(self, panel: Any, operand: int, depth: int, place: tuple[Expr, int, int]) -> None:
@@ -101,7 +101,7 @@ class _Emitter:
         shares = T.alloc_buffer((count,), "float32", scope="local")
         with loop(count) as i:
             T.buffer_store(shares, self.softmax(row, i), [i])
-        parts = (0, ceildiv(self.e, self.width), 1)
+        parts = (0, ceildiv(self.e, self.width))
         blocks.tiles(self.e, self.width, self.vector, parts, lambda c, some: self.output((row, c), count, some, shares))
 
     def column(self, panel: Any, depth: int, tile: Expr, k: Expr, v: int) -> Expr:

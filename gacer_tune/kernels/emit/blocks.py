@@ -73,28 +73,24 @@ def pieces(start: int, stop: int, vector: int) -> list[tuple[int, int]]:
 Parts = Sequence[tuple[int, int]]
 
 
-def tiles(
-    extent: int, size: int, vector: int, block: tuple[Expr, int, int], body: Callable[[Expr, Parts], None]
-) -> None:
+def tiles(extent: int, size: int, vector: int, block: tuple[Expr, int], body: Callable[[Expr, Parts], None]) -> None:
     """Run body(first, parts) for each tile of `size` elements in a block of them; the last tile may be smaller.
 
-    parts are (offset, width) of the vectors that cover the tile. block is (its number, tiles in it, number of blocks).
+    parts are (offset, width) of the vectors that cover the tile. block is (its number, tiles in it).
     """
-    number, some, blocks = block
+    number, some = block
+    with block_of(ceildiv(extent, size), some, number) as tile:
+        sized(tile, extent, size, lambda count: body(tile * size, pieces(0, count, vector)))
+
+
+def sized(tile: Expr, extent: int, size: int, body: Callable[[int], None]) -> None:
+    """Run body(elements of the tile) for one of the tiles of `size` that cover `extent`; the last may be smaller."""
     count = ceildiv(extent, size)
     last = extent - (count - 1) * size
-    with loop(part(count, some, number, blocks)) as step:
-        tile = number * some + step
-        if last == size:
-            body(tile * size, pieces(0, size, vector))
-        elif count == 1:
-            body(0, pieces(0, last, vector))
-        else:
-            when(
-                tile == count - 1,
-                lambda: body(tile * size, pieces(0, last, vector)),
-                lambda: body(tile * size, pieces(0, size, vector)),
-            )
+    if count == 1 or last == size:
+        body(last)
+    else:
+        when(tile == count - 1, lambda: body(last), lambda: body(size))
 
 
 def sweep(extent: int, vector: int, body: Callable[[Expr, int], None]) -> None:

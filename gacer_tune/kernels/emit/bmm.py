@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, grid
-from gacer_tune.kernels.emit.blocks import fetch, part, pieces, run, splat, unravel
+from gacer_tune.kernels.emit.blocks import block_of, fetch, part, pieces, run, sized, splat, unravel
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.scalar import lanes
 from gacer_tune.kernels.machine import Machine
@@ -65,19 +65,11 @@ class _Emitter:
         rows, product = rest % self.grid.row_blocks, rest // self.grid.row_blocks
         batch = unravel(product, self.function.tensors[-1].shape[:-2])
         size = self.tile.vectors * self.machine.vector
-        last = self.n - (self.grid.wide - 1) * size
-        if not self.spec.constant and (self.tile.packed or last % self.machine.vector):
+        if not self.spec.constant and (self.tile.packed or self.n % self.machine.vector):
             self.panel = T.alloc_buffer((self.chunk * size,), "float32", scope="local")
-        with loop(part(self.grid.wide, self.tile.wide, columns, self.grid.column_blocks)) as step:
-            number = columns * self.tile.wide + step
+        with block_of(self.grid.wide, self.tile.wide, columns) as number:
             place = Place(batch, 0, number * size)
-            if last == size:
-                self.column(place, rows, size)
-            elif self.grid.wide == 1:
-                self.column(place, rows, last)
-            else:
-                tail = number == self.grid.wide - 1
-                when(tail, lambda: self.column(place, rows, last), lambda: self.column(place, rows, size))
+            sized(number, self.n, size, lambda count: self.column(place, rows, count))
 
     def column(self, place: Place, rows: Expr, columns: int) -> None:
         """All row tiles of a block over one column tile, whose columns are packed once if there is room."""

@@ -51,7 +51,7 @@ class _Emitter:
         blocks, some = ceildiv(self.units, self.tile.units), self.tile.units
         image, block = item // blocks, item % blocks
         if self.spec.channels == 1:
-            size, place = self.tile.vectors * self.vector, (block, some, blocks)
+            size, place = self.tile.vectors * self.vector, (block, some)
             tiles(self.spec.groups, size, self.vector, place, lambda c, parts: self.single(image, c, parts))
             return
         with block_of(self.units, some, block) as unit:

@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.conv2d import Conv2d, ConvTile, grid
-from gacer_tune.kernels.emit.blocks import fetch, part, splat
+from gacer_tune.kernels.emit.blocks import block_of, fetch, part, sized, splat
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.window import column_of, each_columns, each_tap, row_of, taps_inside
 from gacer_tune.kernels.machine import Machine
@@ -84,19 +84,10 @@ class Convolution:
         vector, tiles = self.machine.vector, self.grid.tiles
         size = self.tile.vectors * vector
         blocks_of_group, blocks_of_tile = ceildiv(outputs, self.machine.pack), ceildiv(self.tile.vectors, 2)
-        rest = outputs - (tiles - 1) * size
-        with loop(part(tiles * self.spec.groups, self.tile.channels, block, self.grid.channel_blocks)) as step:
-            number = block * self.tile.channels + step
+        with block_of(tiles * self.spec.groups, self.tile.channels, block) as number:
             group, tile = (0, number) if self.spec.groups == 1 else (number // tiles, number % tiles)
             first = group * blocks_of_group + tile * blocks_of_tile
-            full = Channels(group, tile * size, first, self.tile.vectors, size)
-            last = Channels(group, tile * size, first, ceildiv(rest, vector), rest)
-            if rest == size:
-                body(full)
-            elif tiles == 1:
-                body(last)
-            else:
-                when(tile == tiles - 1, lambda: body(last), lambda: body(full))
+            sized(tile, outputs, size, lambda n: body(Channels(group, tile * size, first, ceildiv(n, vector), n)))
 
     def columns(self, block: Expr, body: Callable[[Expr, Columns], None]) -> None:
         """Run body(first column, its run) for each column tile of a block."""

@@ -6,10 +6,10 @@ from typing import Any
 
 from tvm import tirx
 
-from gacer_tune.kernels.emit.blocks import part, pieces, run
+from gacer_tune.kernels.emit.blocks import block_of, pieces, run, sized
 from gacer_tune.kernels.emit.bmm import add_products, row_tiles, zeros
-from gacer_tune.kernels.emit.function import Function, loop, when
-from gacer_tune.kernels.gates import Gates, GatesTile, items, tiles
+from gacer_tune.kernels.emit.function import Function
+from gacer_tune.kernels.gates import Gates, GatesTile, tiles
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import ceildiv
 
@@ -28,16 +28,8 @@ class _Emitter:
         self.vector, (self.m, self.units) = machine.vector, spec.out.shape
 
     def item(self, item: Expr) -> None:
-        count = tiles(self.spec, self.tile, self.machine)
-        blocks = items(self.spec, self.tile, self.machine)
-        size = self.tile.blocks * self.vector
-        last = self.units - (count - 1) * size
-        with loop(part(count, self.tile.wide, item, blocks)) as step:
-            tile = item * self.tile.wide + step
-            if last == size:
-                self.rows(tile, size)
-            else:
-                when(tile == count - 1, lambda: self.rows(tile, last), lambda: self.rows(tile, size))
+        with block_of(tiles(self.spec, self.tile, self.machine), self.tile.wide, item) as tile:
+            sized(tile, self.units, self.tile.blocks * self.vector, lambda units: self.rows(tile, units))
 
     def rows(self, tile: Expr, units: int) -> None:
         """All rows of a tile of units."""

@@ -99,7 +99,7 @@ class _Emitter:
         """The depthwise convolution of all channels, whose source is no scratch."""
         vector, extent = self.machine.vector, self.spec.depthwise.out.shape[3]
         size = self.tile.vectors * vector
-        every = (0, ceildiv(extent, size), 1)
+        every = (0, ceildiv(extent, size))
         tiles(extent, size, vector, every, lambda channel, parts: self.slide_tile(image, rows, channel, parts))
 
     def slide_tile(self, image: Expr, rows: Rows, channel: Expr, parts: Sequence[tuple[int, int]]) -> None:

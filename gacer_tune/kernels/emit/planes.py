@@ -33,7 +33,7 @@ def each_strip(out: Tensor, tile: PlaneTile, width: int, item: Expr, body: Calla
     """Run body for each row of each channel tile of an item; width: channels of a vector."""
     row_blocks, channel_blocks = blocks(out, tile, width)
     block, rest = item % row_blocks, item // row_blocks
-    channels, image = (rest % channel_blocks, tile.channels, channel_blocks), rest // channel_blocks
+    channels, image = (rest % channel_blocks, tile.channels), rest // channel_blocks
     extent, size, count = out.shape[3], tile.vectors * width, part(out.shape[1], tile.rows, block, row_blocks)
 
     def sweep(channel: Expr, parts: Parts) -> None:

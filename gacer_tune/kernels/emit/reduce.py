@@ -57,7 +57,7 @@ class _Emitter:
     def item(self, item: Expr) -> None:
         (_, lane_blocks), tile, found = blocks(self.spec, self.tile, self.machine), self.tile, self.layout
         rows, lanes = item // lane_blocks, item % lane_blocks
-        size, block = tile.vectors * self.machine.vector, (lanes, tile.lanes, lane_blocks)
+        size, block = tile.vectors * self.machine.vector, (lanes, tile.lanes)
         with block_of(found.rows, tile.rows, rows) as at:
             row = unravel(at, found.kept[:-1] if found.lanes else found.kept)
             if found.lanes:
