@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gacer_tune.kernels.tensor import ceildiv
 
 FEW, MANY = 16, 48  # work items wanted: enough for a few lanes, enough for fine chunks
@@ -21,6 +23,18 @@ def block_size(total: int, wanted: int, times: int = 1) -> int:
     largest = min(total, max(1, total * times // wanted))
     smallest = min(largest, ceildiv(total, max(1, _MOST * wanted // times)))
     return min(range(largest, smallest - 1, -1), key=lambda size: _cost(total, size, times))
+
+
+@dataclass(frozen=True, slots=True)
+class RowsTile:
+    """Rows of an item."""
+
+    rows: int
+
+
+def few_and_many(total: int) -> list[RowsTile]:
+    """Few thick items, and many thin ones."""
+    return list(dict.fromkeys(RowsTile(block_size(total, wanted)) for wanted in (FEW, MANY)))
 
 
 def _cost(total: int, size: int, times: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size
+from gacer_tune.kernels.blocks import RowsTile, few_and_many
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 from gacer_tune.kernels.views import joined, merged, part_of
@@ -62,17 +62,10 @@ def layout(spec: Gather) -> Layout:
     return Layout(views, outer[0].shape, middle[0].shape, block[0].shape)
 
 
-@dataclass(frozen=True, slots=True)
-class GatherTile:
-    """Picked rows of an item."""
-
-    rows: int
-
-
-def items(spec: Gather, tile: GatherTile, machine: Machine) -> int:  # noqa: ARG001 - the same for all machines
+def items(spec: Gather, tile: RowsTile, machine: Machine) -> int:  # noqa: ARG001 - the same for all machines
     return ceildiv(layout(spec).rows, tile.rows)
 
 
-def candidates(spec: Gather, machine: Machine) -> list[GatherTile]:  # noqa: ARG001
+def candidates(spec: Gather, machine: Machine) -> list[RowsTile]:  # noqa: ARG001
     """Variants worth measuring, most promising first."""
-    return list(dict.fromkeys(GatherTile(block_size(layout(spec).rows, wanted)) for wanted in (FEW, MANY)))
+    return few_and_many(layout(spec).rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size
+from gacer_tune.kernels.blocks import RowsTile, few_and_many
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
@@ -38,17 +38,10 @@ class Lrn:
         return self.source, *self.program.operands, self.out
 
 
-@dataclass(frozen=True, slots=True)
-class LrnTile:
-    """Pixels of an item."""
-
-    pixels: int
+def items(spec: Lrn, tile: RowsTile, machine: Machine) -> int:  # noqa: ARG001 - the same for all machines
+    return ceildiv(spec.pixels, tile.rows)
 
 
-def items(spec: Lrn, tile: LrnTile, machine: Machine) -> int:  # noqa: ARG001 - the same for all machines
-    return ceildiv(spec.pixels, tile.pixels)
-
-
-def candidates(spec: Lrn, machine: Machine) -> list[LrnTile]:  # noqa: ARG001
+def candidates(spec: Lrn, machine: Machine) -> list[RowsTile]:  # noqa: ARG001
     """Variants worth measuring, most promising first."""
-    return list(dict.fromkeys(LrnTile(block_size(spec.pixels, wanted)) for wanted in (FEW, MANY)))
+    return few_and_many(spec.pixels)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size
+from gacer_tune.kernels.blocks import RowsTile, few_and_many
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
@@ -47,17 +47,10 @@ class Rows:
         return self.source, *factors, *self.program.operands, self.out
 
 
-@dataclass(frozen=True, slots=True)
-class RowsTile:
-    """Rows of an item."""
-
-    rows: int
-
-
 def items(spec: Rows, tile: RowsTile, machine: Machine) -> int:  # noqa: ARG001 - the same for all machines
     return ceildiv(spec.rows, tile.rows)
 
 
 def candidates(spec: Rows, machine: Machine) -> list[RowsTile]:  # noqa: ARG001
     """Variants worth measuring, most promising first."""
-    return list(dict.fromkeys(RowsTile(block_size(spec.rows, wanted)) for wanted in (FEW, MANY)))
+    return few_and_many(spec.rows)

@@ -14,11 +14,12 @@ from gacer_tune.ir.rows import Cut
 from gacer_tune.ir.workload import Operand
 from gacer_tune.kernels import attention, bmm, gather
 from gacer_tune.kernels.attention import Attention, AttentionTile
+from gacer_tune.kernels.blocks import RowsTile
 from gacer_tune.kernels.bmm import BatchMatmul, BmmTile
-from gacer_tune.kernels.gather import Gather, GatherTile
+from gacer_tune.kernels.gather import Gather
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.mapping import Map, MapTile
-from gacer_tune.kernels.rows import Rows, RowsTile
+from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.rules import Processor, Source, Spec
 from gacer_tune.kernels.tensor import STORED, Tensor, ceildiv
 from gacer_tune.kernels.views import merged, part_of
@@ -116,7 +117,7 @@ def _cut_attention(spec: Attention, tile: AttentionTile, machine: Machine) -> Cu
     return Cut(heads, tile.high * m, attention.tiles(spec, tile))
 
 
-def _cut_rows(spec: Rows | Gather, tile: RowsTile | GatherTile, machine: Machine) -> Cut:  # noqa: ARG001
+def _cut_rows(spec: Rows | Gather, tile: RowsTile, machine: Machine) -> Cut:  # noqa: ARG001
     return Cut(1, tile.rows)
 
 

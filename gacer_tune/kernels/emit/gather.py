@@ -7,17 +7,18 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from gacer_tune.kernels.blocks import RowsTile
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import block_of, nest, sweep, unravel
 from gacer_tune.kernels.emit.function import Function
-from gacer_tune.kernels.gather import Gather, GatherTile, layout
+from gacer_tune.kernels.gather import Gather, layout
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import NBYTES
 
 Expr = Any
 
 
-def emit(spec: Gather, tile: GatherTile, machine: Machine, name: str) -> tirx.PrimFunc:
+def emit(spec: Gather, tile: RowsTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: table, indices, output."""
     found = layout(spec)
     function = Function(name, found.tensors)

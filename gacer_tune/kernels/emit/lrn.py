@@ -7,17 +7,18 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from gacer_tune.kernels.blocks import RowsTile
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import block_of, sweep, unravel
 from gacer_tune.kernels.emit.function import Function
-from gacer_tune.kernels.lrn import Lrn, LrnTile
+from gacer_tune.kernels.lrn import Lrn
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.views import merged_outer
 
 Expr = Any
 
 
-def emit(spec: Lrn, tile: LrnTile, machine: Machine, name: str) -> tirx.PrimFunc:
+def emit(spec: Lrn, tile: RowsTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, operands of the program, output."""
     function = Function(name, merged_outer(spec.tensors(machine), 1))
     channels, before = spec.out.shape[-1], (spec.size - 1) // 2
@@ -34,7 +35,7 @@ def emit(spec: Lrn, tile: LrnTile, machine: Machine, name: str) -> tirx.PrimFunc
         function.store(-1, (*pixel, first), function.finish(spec.program, 1, (*pixel, first), value, width))
 
     def item(number: Expr) -> None:
-        with block_of(spec.pixels, tile.pixels, number) as at:
+        with block_of(spec.pixels, tile.rows, number) as at:
             pixel = unravel(at, function.tensors[-1].shape[:-1])
             whole = channels - spec.size + 1  # channels all of whose neighbours are there
             for c in [*range(min(before, channels)), *range(before + max(whole, 0), channels)]:

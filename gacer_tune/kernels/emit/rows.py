@@ -8,12 +8,13 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from gacer_tune.kernels.blocks import RowsTile
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.blocks import block_of, run, spread, sweep, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold, Monoid, largest
 from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.rows import Rows, RowsTile
+from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.views import merged_outer
 
 Expr = Any
