@@ -31,7 +31,7 @@ class Tables:
         self.lanes, self.launch_s = costs.lanes, costs.profile.launch_s
         self.first_kernel = _starts([len(tenant.kernels) for tenant in workload.tenants])
         self.first_variant = _starts([len(kernel.variants) for _, _, kernel in kernels])
-        self.kinds = np.array([group(op.kind) for t in workload.tenants for op in t.ops for _ in op.kernels], np.int64)
+        self.kinds = np.array([group(op.kind) for tenant in workload.tenants for op in tenant.op_of], np.int64)
         self.nbytes = np.array([kernel.nbytes for _, _, kernel in kernels], np.float64)
         self.flops = np.array([kernel.flops for _, _, kernel in kernels], np.float64)
         streamed = np.array([streamed_nbytes(workload.tenants[t], kernel) for t, _, kernel in kernels], np.float64)

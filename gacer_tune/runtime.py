@@ -207,8 +207,7 @@ def _session(artifact: Artifact, memory: Memory, lanes: Sequence[int]) -> Any:
 
 def op_of(workload: Workload, tenant: int, kernel: int) -> str:
     """Name of the op that a kernel belongs to."""
-    model = workload.tenants[tenant]
-    return next(op.name for op, end in zip(model.ops, model.first_kernel[1:], strict=True) if kernel < end)
+    return workload.tenants[tenant].op_of[kernel].name
 
 
 def _alone(workload: Workload, tenant: int, schedule: Schedule, session: Session | CudaSession) -> Plan:

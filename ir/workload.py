@@ -126,6 +126,11 @@ class Tenant:
         return tuple(starts)
 
     @cached_property
+    def op_of(self) -> tuple[Op, ...]:
+        """For each kernel the op that it belongs to."""
+        return tuple(op for op in self.ops for _ in op.kernels)
+
+    @cached_property
     def depends(self) -> tuple[tuple[int, ...], ...]:
         """For each kernel the earlier kernels that wrote what it reads."""
         writers: dict[int, list[int]] = {}

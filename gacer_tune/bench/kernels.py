@@ -141,8 +141,7 @@ def products_share(rows: Sequence[KernelRow], roofline: Roofline) -> float:
 
 def _row(workload: Workload, pieces: Sequence[Slice], seconds: float, total: float, roofline: Roofline) -> KernelRow:
     tenant, number = workload.tenants[pieces[0].tenant], pieces[0].kernel
-    op = next(op for op, end in zip(tenant.ops, tenant.first_kernel[1:], strict=True) if number < end)
-    kernel = tenant.kernels[number]
+    op, kernel = tenant.op_of[number], tenant.kernels[number]
     return KernelRow(
         tenant=tenant.name,
         op=op.name,

@@ -36,8 +36,7 @@ def demand_rows(artifact: Artifact) -> Iterator[Row]:
 
 
 def _rows(tenant: Tenant, alone: tuple[tuple[float, ...], ...], variants: tuple[int, ...], lanes: int) -> Iterator[Row]:
-    ops = [op for op in tenant.ops for _ in op.kernels]
-    for number, (op, kernel) in enumerate(zip(ops, tenant.kernels, strict=True)):
+    for number, (op, kernel) in enumerate(zip(tenant.op_of, tenant.kernels, strict=True)):
         variant = variants[number]
         total, seconds = kernel.variants[variant].items, alone[number][variant]
         items = items_of(total)

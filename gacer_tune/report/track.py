@@ -55,9 +55,8 @@ def simulated(title: str, workload: Workload, schedule: Schedule, profile: Profi
     """The run that the timeline predicts. Raises IllegalScheduleError for a schedule of another workload."""
     plan = lower(workload, schedule)
     timeline = simulate(workload, plan, profile)
-    names = _ops(workload)
     rows = [
-        (piece.tenant, names[piece.tenant][piece.kernel], piece.kernel, lane, begin, end)
+        (piece.tenant, workload.tenants[piece.tenant].op_of[piece.kernel].name, piece.kernel, lane, begin, end)
         for lane, pieces in enumerate(plan.lanes)
         for piece, begin, end in zip(pieces, timeline.starts_s[lane], timeline.ends_s[lane], strict=True)
     ]
@@ -75,8 +74,3 @@ def recorded(title: str, workload: Workload, plan: Plan, rows: Sequence[Row]) ->
         spans.append(Span(lane, tenant, op, kernel, begin, end, max(0.0, begin - ends[lane]), piece))
         ends[lane] = end
     return Track(title, tuple(tenant.name for tenant in workload.tenants), len(plan.lanes), tuple(spans))
-
-
-def _ops(workload: Workload) -> list[list[str]]:
-    """For each tenant the op's name of each kernel."""
-    return [[op.name for op in tenant.ops for _ in op.kernels] for tenant in workload.tenants]
