@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 
 import onnx
+from onnx import helper
 
 from gacer_tune.errors import UserError
 from gacer_tune.frontend.graph import Graph, TensorType, declared_types
 from gacer_tune.frontend.limits import check_dims
 from gacer_tune.frontend.nodes import attribute, has_input, label, op_name
+
+_LIKE_INPUT = frozenset({"GroupNormalization"})  # onnx infers no shape for it, which is that of its first input
 
 
 def infer_types(graph: Graph) -> None:
@@ -20,6 +23,9 @@ def infer_types(graph: Graph) -> None:
     """
     # Serialising the weights for this would cost time, and protobuf cannot beyond 2 GiB; inference does not read them.
     skeleton = graph.skeleton()
+    for node in skeleton.graph.node:
+        if node.op_type in _LIKE_INPUT and not node.domain:
+            node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output, node.name))
     try:
         inferred = onnx.shape_inference.infer_shapes(skeleton, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
