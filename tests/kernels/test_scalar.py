@@ -223,10 +223,10 @@ def test_exp_is_right_up_to_the_largest_and_down_to_the_smallest_normal_number(x
         *(("sigmoid", x, 1.0) for x in (89.0, 1e30, math.inf)),
         *(("silu", x, 0.0) for x in (-89.0, -1e30, -3e38)),
         *(("silu", x, x) for x in (89.0, 3e38, math.inf)),
-        *((fn, math.nan, math.nan) for fn in ("sigmoid", "silu")),
+        *((fn, math.nan, math.nan) for fn in ("exp", "sigmoid", "silu")),
     ],
 )
-def test_sigmoids_at_the_ends(fn: str, x: float, expected: float) -> None:
+def test_exponentials_at_the_ends(fn: str, x: float, expected: float) -> None:
     inputs = [np.full(COUNT, x, np.float32)]
     for found in computed(Case(fn, np.exp), inputs):
         assert np.array_equal(found, np.full(COUNT, expected, np.float32), equal_nan=True)

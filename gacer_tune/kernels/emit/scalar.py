@@ -69,7 +69,7 @@ def exp(x: Expr) -> Expr:
     """
     if element(x) != "float32":
         return tirx.exp(x)
-    x = tirx.max(tirx.min(x, like(89.0, x)), like(-88.0, x))
+    x = tirx.max(like(-88.0, x), tirx.min(like(89.0, x), x))  # of two that do not compare the second: NaN stays
     n = tirx.floor(x * like(1.44269504088896341, x))
     return _scaled(n, x - n * like(0.693359375, x) + n * like(2.12194440e-4, x))
 
