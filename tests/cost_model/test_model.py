@@ -1,6 +1,5 @@
 import json
 import random
-import time
 
 import numpy as np
 import pytest
@@ -130,16 +129,6 @@ def test_other_versions_and_damage_are_refused(data: bytes, text: str) -> None:
 def test_features_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="features: 3 a sample"):
         fit([Sample(np.zeros(3), 1.0, 1.0)] * MIN_SAMPLES)
-
-
-def test_five_hundred_samples_are_fitted_in_a_moment() -> None:
-    samples = made_up(500)
-    best = float("inf")
-    for _ in range(3):
-        begin = time.perf_counter()
-        fit(samples)
-        best = min(best, time.perf_counter() - begin)
-    assert best < 0.3
 
 
 def test_held_out_plans_are_ranked_better_than_by_the_timeline() -> None:

@@ -1,5 +1,4 @@
 import random
-import time
 from collections import defaultdict
 from dataclasses import replace
 
@@ -192,16 +191,3 @@ def test_an_empty_plan_takes_no_time() -> None:
     nothing = Workload((chain("a", ()),))
     timeline = simulate(nothing, lower(nothing, sequential(nothing, 2)), flat_profile(nothing))
     assert (timeline.makespan_s, timeline.tenants_s, timeline.objective_s) == (0.0, (0.0,), 0.0)
-
-
-def test_three_hundred_slices_take_milliseconds() -> None:
-    workload = Workload(tuple(chain(f"t{number}", (8,) * 50) for number in range(3)))
-    plan = lower(workload, breadth_first(workload, 2))
-    profile = random_profile(random.Random(1), workload)
-    assert sum(1 for _ in plan.slices()) == 300
-    best = float("inf")
-    for _ in range(30):
-        begin = time.perf_counter()
-        simulate(workload, plan, profile)
-        best = min(best, time.perf_counter() - begin)
-    assert best < 0.003
