@@ -167,7 +167,7 @@ def _show_plan(settings: Settings, output: Output) -> None:
     if settings.kernels == "metaschedule":
         output.say(
             f"Before it, MetaSchedule would search {plan.kernels_to_search} kernels until each has had "
-            f"{settings.kernel_trials} trials, {plan.kernel_trials} in all: at most {clock_text(plan.search_s)}, at "
+            f"{settings.kernel_trials} trials, {plan.kernel_trials} in all: about {clock_text(plan.search_s)}, at "
             f"{seconds_text(plan.search_s / max(plan.kernel_trials, 1))} a trial on two quiet cores."
         )
     output.say("Nothing was compiled, measured or written.")

@@ -187,7 +187,7 @@ def test_a_dry_run_says_how_long_kernels_would_be_searched(cli: Cli, models: Pat
     said = cli("tune", models / "det.onnx", "--dry-run", "--kernels", "metaschedule")
     assert said.code == 0
     assert (
-        "Before it, MetaSchedule would search 9 kernels until each has had 64 trials, 500 in all: at most 2 min 30 s, "
+        "Before it, MetaSchedule would search 9 kernels until each has had 64 trials, 500 in all: about 2 min 30 s, "
         "at 300 ms a trial on two quiet cores."
     ) in said.out
 
