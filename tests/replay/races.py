@@ -55,7 +55,7 @@ def within(recording: Recording, options: TuneOptions) -> list[float]:
     workload, profile, device = recording.workload, recording.profile, ReplayDevice(recording.trials)
     starts = tuple(baselines(workload, profile, device.lanes).values())
     recorded = tuple(trial.schedule for trial in recording.trials)
-    space = RecordedSpace(workload, device.lanes, starts, options.seed, options.only, recorded)
+    space = RecordedSpace(workload, device.lanes, starts, options.seed, options.only, recorded=recorded)
     known = set(recorded)
     offered = tuple(schedule for schedule in seeds(workload, profile, device.lanes) if schedule in known)
     strategy = _strategy(options.strategy, space, profile, offered)

@@ -70,7 +70,7 @@ def test_a_recorded_space_is_not_left() -> None:
     name = "perceptron_beside_attention"
     found = recording(name)
     recorded = tuple(t.schedule for t in found.trials)
-    space = RecordedSpace(found.workload, 2, recorded[:1], 3, SPACES[name].only, recorded)
+    space = RecordedSpace(found.workload, 2, recorded[:1], 3, SPACES[name].only, recorded=recorded)
     rng = space.rng([])
     for _ in range(50):
         schedule = space.moved(space.crossed(space.sample(rng), space.sample(rng), rng), rng, 2)
