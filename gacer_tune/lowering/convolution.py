@@ -16,6 +16,11 @@ def channels_behind(rank: int) -> tuple[int, ...]:
     return (0, *range(2, rank), 1)
 
 
+def image_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """(n, c, h, w) -> (n, h, w, c)"""
+    return tuple(shape[axis] for axis in CHANNELS_LAST)
+
+
 def image(view: View) -> View:
     """(n, c, w) -> (n, c, 1, w); images stay."""
     if len(view.shape) == 4:

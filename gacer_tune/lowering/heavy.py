@@ -17,7 +17,7 @@ from gacer_tune.kernels.tensor import dense
 from gacer_tune.lowering import attention, gates, inverted, winograd
 from gacer_tune.lowering.context import Epilogue, Lowering, program
 from gacer_tune.lowering.conv_node import read_conv
-from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, images
+from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, image_shape, images
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph
 from gacer_tune.lowering.pooling import pool
@@ -42,13 +42,9 @@ def _pools(low: Lowering, group: Group) -> bool:
     """Whether a convolution pools its outputs itself: by Winograd's filtering, which has tiles of them at hand."""
     graph, node = low.graph, low.graph.nodes[group.first]
     names = node.inputs[0], graph.nodes[group.parts[0].last].outputs[0]
-    source, made = (dense(_channels_behind(graph.shapes[name])) for name in names)
+    source, made = (dense(image_shape(graph.shapes[name])) for name in names)
     out = images([low.output(graph.nodes[group.last].outputs[0], channels_behind(4))])[0]
     return winograd.chosen(low.machine, read_conv(graph, node).conv_spec(source, made, NOTHING), out.tensor) is not None
-
-
-def _channels_behind(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape[0], *shape[2:], shape[1]
 
 
 def _conv(low: Lowering, group: Group, last: int) -> None:
@@ -66,7 +62,7 @@ def _conv(low: Lowering, group: Group, last: int) -> None:
         low.emit(node.name, "depthwise", [low.kernel(spec, [views[0], packed, *views[2:]], views[1])])
         return
     pooled = last != group.last
-    made = dense(_channels_behind(graph.shapes[graph.nodes[group.last].outputs[0]])) if pooled else views[1].tensor
+    made = dense(image_shape(graph.shapes[graph.nodes[group.last].outputs[0]])) if pooled else views[1].tensor
     spec = given.conv_spec(views[0].tensor, made, finishing)
     whole = winograd.chosen(low.machine, spec, views[1].tensor)
     if whole is not None:

@@ -11,7 +11,7 @@ from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, dense
 from gacer_tune.lowering.context import Lowering, program
 from gacer_tune.lowering.conv_node import ConvNode, read_conv
-from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, images
+from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image_shape, images
 from gacer_tune.lowering.fusion import Group
 
 Alone = Callable[[Lowering, Group], None]
@@ -56,7 +56,7 @@ def _shapes(low: Lowering, parts: Sequence[Group]) -> list[tuple[int, ...]]:
     """Of the source and of what each part makes, as (n, h, w, c)."""
     graph = low.graph
     names = [graph.nodes[parts[0].first].inputs[0], *(graph.nodes[part.last].outputs[0] for part in parts)]
-    return [(n, h, w, c) for n, c, h, w in (graph.shapes[name] for name in names)]
+    return [image_shape(graph.shapes[name]) for name in names]
 
 
 def _room(nodes: Sequence[ConvNode], shapes: Sequence[tuple[int, ...]], machine: Machine) -> bool:
