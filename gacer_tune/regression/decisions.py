@@ -52,8 +52,11 @@ def _of_clusters(before: Workload, after: Workload, one: Schedule, other: Schedu
         "clusters": (len(one.clusters), len(other.clusters)),
         "order of tenants": (_orders(before, one), _orders(after, other)),
         "issue": (_issues(one), _issues(other)),
-        "lane priorities": (_of_lanes(one.priorities, one.lanes), _of_lanes(other.priorities, other.lanes)),
-        "lane shares": (_of_lanes(one.shares, one.lanes), _of_lanes(other.shares, other.lanes)),
+        "lane priorities": (
+            _of_lanes(one.priorities and one.lane_priorities),
+            _of_lanes(other.priorities and other.lane_priorities),
+        ),
+        "lane shares": (_of_lanes(one.shares and one.lane_shares), _of_lanes(other.shares and other.lane_shares)),
     }
     yield from changed("schedule", "", values)
 
@@ -67,9 +70,9 @@ def _issues(schedule: Schedule) -> str:
     return _CLUSTERS.join("breadth-first" if cluster.breadth else "depth-first" for cluster in schedule.clusters)
 
 
-def _of_lanes(values: Sequence[int], lanes: int) -> str:
-    """(0, 2), 3 lanes -> `0, 2, 0`: whose slices start first on a GPU, or how many of its parts each lane has."""
-    return ", ".join(map(str, (*values, *(0,) * (lanes - len(values))))) if values else "none"
+def _of_lanes(values: Sequence[int]) -> str:
+    """(0, 2, 0) -> `0, 2, 0`: whose slices start first on a GPU, or how many of its parts each lane has."""
+    return ", ".join(map(str, values)) if values else "none"
 
 
 @dataclass(frozen=True, slots=True)
