@@ -74,7 +74,8 @@ class _Chains:
 
     def _over_last(self, softmax: int) -> bool:
         node = self.graph.nodes[softmax]
-        return int(node.attributes.get("axis", -1)) in (-1, len(self.graph.shapes[node.inputs[0]]) - 1)
+        rank = len(self.graph.shapes[node.inputs[0]])
+        return node.axis(rank, -1) == rank - 1
 
     def _is_number(self, division: int) -> bool:
         divisor = self.graph.constants.get(self.graph.nodes[division].inputs[1])
