@@ -9,8 +9,8 @@ import pytest
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.machine import MACHINES
 from gacer_tune.lowering.lower import lower_model
-from tests.support.build import CLOSE, model, node, run
-from tests.support.compiled import build
+from tests.support.build import CLOSE, model, node
+from tests.support.compiled import beside_onnxruntime
 
 FLOOR = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 CASES: list[tuple[tuple[int, ...], tuple[float, ...], dict[str, Any]]] = [
@@ -28,13 +28,9 @@ def resized(shape: tuple[int, ...], scales: tuple[float, ...], attributes: dict[
 
 def test_results_are_those_of_onnx_runtime() -> None:
     protos = [resized(*case) for case in CASES]
-    built = build([(f"r{number}", proto) for number, proto in enumerate(protos)], 1, most=1)
-    found = built.bench.outputs()
-    for number, (proto, tenant) in enumerate(zip(protos, built.compiled.workload.tenants, strict=True)):
-        feeds = {port.name: built.bench.session.port(number, port) for port in tenant.inputs}
-        expected = run(proto, feeds)[0]
-        assert found[f"{number}/y"].shape == expected.shape, CASES[number]
-        assert np.abs(found[f"{number}/y"] - expected).max() <= CLOSE, CASES[number]
+    for number, (found, expected, _) in enumerate(beside_onnxruntime(protos, most=1)):
+        assert found.shape == expected.shape, CASES[number]
+        assert np.abs(found - expected).max() <= CLOSE, CASES[number]
 
 
 def test_volumes_are_refused() -> None:

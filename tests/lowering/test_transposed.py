@@ -10,8 +10,8 @@ from gacer_tune.kernels.machine import MACHINES
 from gacer_tune.kernels.window import Pair
 from gacer_tune.lowering.lower import lower_model
 from gacer_tune.lowering.transposed import _spread
-from tests.support.build import CLOSE, model, node, run
-from tests.support.compiled import build
+from tests.support.build import CLOSE, model, node
+from tests.support.compiled import beside_onnxruntime
 
 CASES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 6, 9), (6, 5, 8), {"strides": [4], "pads": [2, 2]}),
@@ -44,13 +44,9 @@ def transposed(shape: tuple[int, ...], weight: tuple[int, ...], attributes: dict
 
 def test_results_are_those_of_onnx_runtime() -> None:
     protos = [transposed(*case) for case in CASES]
-    built = build([(f"t{number}", proto) for number, proto in enumerate(protos)], 1, most=2)
-    found = built.bench.outputs()
-    for number, (proto, tenant) in enumerate(zip(protos, built.compiled.workload.tenants, strict=True)):
-        feeds = {port.name: built.bench.session.port(number, port) for port in tenant.inputs}
-        expected = run(proto, feeds)[0]
-        assert found[f"{number}/y"].shape == expected.shape, CASES[number]
-        assert np.abs(found[f"{number}/y"] - expected).max() <= CLOSE, CASES[number]
+    for number, (found, expected, tenant) in enumerate(beside_onnxruntime(protos, most=2)):
+        assert found.shape == expected.shape, CASES[number]
+        assert np.abs(found - expected).max() <= CLOSE, CASES[number]
         assert [op.kind for op in tenant.ops if op.kind not in ("copy", "conv_transpose")] == [], CASES[number]
 
 

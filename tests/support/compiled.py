@@ -19,10 +19,12 @@ from gacer_tune.executor.session import Session
 from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
 from gacer_tune.ir.memory import place
+from gacer_tune.ir.workload import Tenant
 from gacer_tune.lowering.lower import lower_model
 from gacer_tune.preparing import link_module, machine_here
 from gacer_tune.store.cache import Cache
 from gacer_tune.tenants import Compiled, Model, assemble, functions
+from tests.support.build import Array, run
 
 FOLDER = Path(tempfile.gettempdir()) / "gacer-tune-tests"
 
@@ -66,3 +68,13 @@ def build(named: Sequence[tuple[str, onnx.ModelProto]], lanes: int = 2, **limits
     session = Session(module, compiled.workload, place(compiled.workload), names, threads.allowed_cpus()[:lanes])
     session.place_weights(compiled.weights.items())
     return Built(compiled, Bench(session), module, tuple(model for _, model in named))
+
+
+def beside_onnxruntime(protos: Sequence[onnx.ModelProto], most: int) -> list[tuple[Array, Array, Tenant]]:
+    """Of each model its output `y`, that of ONNX Runtime on the same inputs, and the tenant that it has become."""
+    built = build([(f"m{number}", proto) for number, proto in enumerate(protos)], 1, most=most)
+    found, rows = built.bench.outputs(), []
+    for number, (proto, tenant) in enumerate(zip(protos, built.compiled.workload.tenants, strict=True)):
+        feeds = {port.name: built.bench.session.port(number, port) for port in tenant.inputs}
+        rows.append((found[f"{number}/y"], run(proto, feeds)[0], tenant))
+    return rows
