@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.program import Arg, Step
 from gacer_tune.lowering.graph import Graph, Node
@@ -21,7 +23,7 @@ def _clip(graph: Graph, node: Node) -> tuple[float, ...]:
         given = node.attributes.get(name)
         if given is None and node.given(index):
             given = graph.constant(node, index).reshape(-1)[0]
-        ends.append(float(default if given is None else given))
+        ends.append(default if given is None or not np.isfinite(given) else float(given))
     return ends[0], ends[1]
 
 
@@ -83,9 +85,12 @@ def _chain(fn: str, args: list[Arg], dtype: str, done: int) -> list[Step]:
 
 
 def scalar(graph: Graph, name: str) -> Arg | None:
-    """A constant of one element as an argument; None for all other values, which are operands."""
+    """A constant of one element as an argument; None for all other values, which are operands.
+
+    So are infinities and what is not a number: they cannot be written down with the kernel.
+    """
     constant = graph.constants.get(name)
-    if constant is None or constant.size != 1:
+    if constant is None or constant.size != 1 or not np.isfinite(constant).all():
         return None
     return Arg("const", value=float(constant.reshape(-1)[0]), dtype=str(constant.dtype))
 
