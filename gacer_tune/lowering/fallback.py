@@ -60,7 +60,7 @@ def _sums_numbers(graph: Graph, node: Node) -> bool:
 
 # Operators that no rule knows, and operators that a rule knows in part only.
 _UNKNOWN = (
-    "Acos Acosh AffineGrid ArgMax ArgMin Asin Asinh Atan Atanh Attention BitShift BitwiseAnd BitwiseNot BitwiseOr "
+    "Acos Acosh AffineGrid ArgMax ArgMin Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr "
     "BitwiseXor CastLike Celu Cosh CumSum DequantizeLinear DynamicQuantizeLinear Einsum GatherElements GatherND "
     "GlobalLpPool GridSample Hardmax IsInf IsNaN LpPool MatMulInteger MaxUnpool Mean MeanVarianceNormalization Mish "
     "OneHot QuantizeLinear RMSNormalization ReduceLogSum ReduceLogSumExp Scatter ScatterElements ScatterND Shrink "
@@ -70,7 +70,6 @@ _REFUSED = "AveragePool Clip Conv ConvTranspose MatMul MaxPool Mod Pad gacer.Lay
 TRUSTED = frozenset((_UNKNOWN + " " + _REFUSED).split())
 # What must hold for the import of some of them to be right.
 CONDITIONS: dict[str, Condition] = {
-    "Attention": lambda _, node: not any(node.inputs[4:]) and not any(node.outputs[1:]),
     "AveragePool": _attributes("auto_pad", "count_include_pad", "kernel_shape", "pads", "strides", ceil_mode=0),
     "ConvTranspose": _attributes("dilations", "group", "kernel_shape", "output_padding", "pads", "strides"),
     "DequantizeLinear": _attributes("axis"),
@@ -85,7 +84,7 @@ CONDITIONS: dict[str, Condition] = {
     "Trilu": _constant(1),
 }
 # Operators that TVM does not import, but whose definition by other operators it does.
-DEFINED = frozenset({"Attention", "Celu", "Swish"})
+DEFINED = frozenset({"Celu", "Swish"})
 SPELT = {"gacer.LayerNorm": "LayerNormalization"}
 # Operator sets that TVM does not know for them; they mean the same in the next newer one.
 OPSETS = {"gacer.LayerNorm": range(17), "TopK": range(10, 11)}

@@ -62,7 +62,10 @@ def fuse(graph: Graph, recurrent: bool = False) -> list[Group]:
 
 
 def _attentions(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
-    """Let products of two computed matrices, the softmax of their rows and its product with a third be one group."""
+    """Let products of two computed matrices, the softmax of their rows and its product with a third be one group.
+
+    What is done to the last product is a group of its own.
+    """
     of = {number: group for group in groups for number in group.nodes}
     makers = {graph.nodes[group.last].outputs[0]: group for group in groups}
     found = dict.fromkeys(groups)
@@ -71,17 +74,21 @@ def _attentions(graph: Graph, groups: list[Group], readers: dict[str, list[int]]
         maker, read = makers.get(node.inputs[0]), readers.get(node.outputs[0], ())
         if maker is None or len(read) != 1:
             continue
-        parts = (maker, softmax, of[read[0]])
-        if _is_attention(graph, parts, readers):
-            for part in parts:
-                found.pop(part)
-            found[Group(tuple(number for part in parts for number in part.nodes), parts)] = None
+        product = of[read[0]]
+        parts = maker, softmax, Group(product.nodes[:1])
+        if product not in found or product.gates or not _is_attention(graph, parts, readers):
+            continue
+        for part in (maker, softmax, product):
+            found.pop(part)
+        found[Group(tuple(number for part in parts for number in part.nodes), parts)] = None
+        if len(product.nodes) > 1:
+            found[Group(product.nodes[1:])] = None
     return list(found)
 
 
 def _is_attention(graph: Graph, parts: tuple[Group, ...], readers: dict[str, list[int]]) -> bool:
     first, softmax, last = (graph.nodes[part.first] for part in parts)
-    if (first.op, last.op) != ("MatMul", "MatMul") or len(parts[2].nodes) != 1 or last.inputs[0] != softmax.outputs[0]:
+    if (first.op, last.op) != ("MatMul", "MatMul") or last.inputs[0] != softmax.outputs[0]:
         return False
     scores, weights = softmax.inputs[0], softmax.outputs[0]
     shape = graph.shapes[scores]

@@ -226,9 +226,6 @@ def recent(net: Net) -> None:
         net.op("GridSample", [image, grid], mode=mode, padding_mode=padding, align_corners=corners)
     net.op("AffineGrid", [net.x(2, 2, 3), net.const(np.array([2, 2, 4, 5]))], align_corners=1)
     net.op("RMSNormalization", [x, net.const(np.arange(20, dtype=f32).reshape(4, 5))], axis=1, epsilon=0.1)
-    query, key = net.x(2, 6, 4, 8), net.x(2, 3, 4, 8)
-    net.op("Attention", [query, key, net.unit(2, 3, 4, 8)], is_causal=1)
-    net.op("Attention", [query, key, net.unit(2, 3, 4, 8), net.x(4, 4)], scale=0.3)
 
 
 def old(net: Net) -> None:
