@@ -24,6 +24,7 @@ from gacer_tune.frontend.inference import infer_types
 from gacer_tune.frontend.joining import join_products
 from gacer_tune.frontend.layernorm import name_layernorm, recognise_layernorm
 from gacer_tune.frontend.rmsnorm import name_rmsnorm, recognise_rmsnorm
+from gacer_tune.frontend.rotary import rotary_to_products
 from gacer_tune.frontend.structure import name_nodes
 
 # Patterns of onnxslim we do not want. Conv and Gemm followed by arithmetic: our own `fold_affine` minds the axis along
@@ -34,7 +35,7 @@ _SKIPPED_PATTERNS = [
 ]
 _SKIPPED_OPTIMIZATIONS = ["constant_folding", "weight_tying"]
 
-_SPELLING = (sum_to_adds, dropout_to_identity, attention_to_products)
+_SPELLING = (sum_to_adds, dropout_to_identity, attention_to_products, rotary_to_products)
 _PRODUCTS = (normalise_gemm, einsum_to_products, vector_product)
 _NORMS = (name_layernorm, name_rmsnorm, recognise_layernorm, recognise_rmsnorm)
 _FUSION = (name_activation, recognise_activation, *_NORMS, *_PRODUCTS, fold_affine)
