@@ -13,7 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 
 from gacer_tune.errors import UserError
-from gacer_tune.frontend import external, limits, structure
+from gacer_tune.frontend import contrib, external, limits, structure
 from gacer_tune.frontend.constants import lift_constants
 from gacer_tune.frontend.graph import Graph
 
@@ -137,6 +137,7 @@ def _checked(model: onnx.ModelProto, path: Path, file_nbytes: int) -> onnx.Model
     model = structure.inline_functions(model)
     limits.check_size(model.graph)
     structure.check_subgraphs(model.graph)
+    contrib.spell_out(model)
     structure.check_domains(model)
     external.load_external_data(model, external.folder_of(path), file_nbytes)
     limits.check_data(model.graph)

@@ -84,7 +84,7 @@ def check_domains(model: onnx.ModelProto) -> None:
         node.domain = ""
     if custom:
         lists = "; ".join(f"{domain}: {listing(names)}" for domain, names in sorted(custom.items()))
-        raise UserError(f"custom operators are not supported, only ai.onnx: {lists}")
+        raise UserError(f"custom operators are not supported, only ai.onnx and some of com.microsoft: {lists}")
     version = next(item.version for item in model.opset_import if item.domain in _DEFAULT_DOMAINS)
     del model.opset_import[:]
     model.opset_import.append(onnx.helper.make_opsetid("", version))
