@@ -201,8 +201,7 @@ def _constant_bias(emit: Emitter, bias: Array) -> tuple[str | None, str | None]:
 
 
 def _seen(emit: Emitter, bias: str, rank: int, dtype: np.dtype) -> str:
-    axes = emit.constant(np.asarray([rank - 1]), "axes")
-    most = emit.op("ReduceMax", bias, axes, keepdims=1)
+    most = emit.reduce("ReduceMax", bias, (rank - 1,))
     return emit.op("Greater", most, emit.constant(np.asarray(-np.inf, dtype), "hidden"))
 
 

@@ -6,6 +6,7 @@ added early, and the state, [1, batch, hidden]. A state that is None is zero: no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from gacer_tune.frontend.graph import Uses
 from gacer_tune.frontend.nodes import Array
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_AXES_BY_INPUT = {"ReduceSum": 13}
 
 
 @dataclass(slots=True)
@@ -55,6 +57,12 @@ class Emitter:
     def reshape(self, value: str, shape: tuple[int, ...]) -> str:
         """The value in another shape."""
         return self.op("Reshape", value, self.constant(np.asarray(shape, np.int64), "shape"))
+
+    def reduce(self, op_type: str, value: str, axes: Sequence[int], keepdims: int = 1) -> str:
+        """The value reduced along some axes, which are an input of the operator since some operator set."""
+        if self.uses.opset < _AXES_BY_INPUT.get(op_type, 18):
+            return self.op(op_type, value, axes=axes, keepdims=keepdims)
+        return self.op(op_type, value, self.constant(np.asarray(axes, np.int64), "axes"), keepdims=keepdims)
 
     def plus(self, value: str, other: str | None) -> str:
         """value + other, where None is zero."""

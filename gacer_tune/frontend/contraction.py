@@ -18,8 +18,6 @@ from gacer_tune.frontend.cells import Emitter
 from gacer_tune.frontend.graph import TensorType
 from gacer_tune.frontend.nodes import Array
 
-_AXES_BY_INPUT = 13  # from this opset on the axes of ReduceSum are an input
-
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -89,11 +87,7 @@ class Contraction:
         numbers = tuple(term.axes.index(axis) for axis in axes)
         if term.array is not None:
             return Term(kept, term.extents(kept), "", np.asarray(term.array.sum(numbers)))
-        if self.emit.uses.opset < _AXES_BY_INPUT:
-            name = self.emit.op("ReduceSum", term.name, axes=numbers, keepdims=0)
-        else:
-            which = self.emit.constant(np.asarray(numbers, np.int64), "axes")
-            name = self.emit.op("ReduceSum", term.name, which, keepdims=0)
+        name = self.emit.reduce("ReduceSum", term.name, numbers, keepdims=0)
         return self._made(kept, term.extents(kept), name)
 
     def product(self, left: Term, right: Term, kept: str) -> Term:

@@ -10,7 +10,6 @@ import onnx
 from gacer_tune.frontend.cells import Emitter
 from gacer_tune.frontend.nodes import has_input, label, op_name
 
-_AXES_BY_INPUT = 18  # from this opset on the axes of ReduceMean are an input
 _UNSQUEEZE_BY_INPUT = 13
 
 
@@ -36,11 +35,6 @@ class Given:
     def plus_input(self, name: str, number: int) -> str:
         """The value plus an input that may be left out."""
         return self.emit.plus(name, self.node.input[number] if self.has(number) else None)
-
-    def mean(self, name: str, axes: tuple[int, ...]) -> str:
-        if self.emit.uses.opset < _AXES_BY_INPUT:
-            return self.emit.op("ReduceMean", name, axes=axes, keepdims=1)
-        return self.emit.op("ReduceMean", name, self.emit.constant(np.asarray(axes), "axes"), keepdims=1)
 
     def unsqueezed(self, name: str, *axes: int) -> str:
         """The value with new axes of length 1."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from onnx import TensorProto
 
 from gacer_tune.errors import UserError
 from gacer_tune.frontend.contrib_node import Given
 from gacer_tune.frontend.nodes import attribute, has_output
 
-_REDUCE_SUM_BY_INPUT = 13
 _SKIPPED_EPSILON, _EPSILON = 1e-12, 1e-5
 
 
@@ -59,9 +57,7 @@ def _lengths(given: Given) -> str:
         return ""
     emit = given.emit
     mask = emit.op("Cast", given.node.input[7], to=TensorProto.INT32)
-    if emit.uses.opset < _REDUCE_SUM_BY_INPUT:
-        return emit.op("ReduceSum", mask, axes=[1], keepdims=0)
-    return emit.op("ReduceSum", mask, emit.constant(np.asarray([1]), "axes"), keepdims=0)
+    return emit.reduce("ReduceSum", mask, (1,), keepdims=0)
 
 
 def _axes(given: Given) -> tuple[int, ...]:
@@ -77,15 +73,15 @@ def _axes(given: Given) -> tuple[int, ...]:
 
 def _normalised(given: Given, x: str, factors: tuple[int, int], axes: tuple[int, ...], epsilon: float) -> str:
     emit = given.emit
-    deviation = emit.op("Sub", x, given.mean(x, axes))
-    variance = given.mean(emit.op("Mul", deviation, deviation), axes)
+    deviation = emit.op("Sub", x, emit.reduce("ReduceMean", x, axes))
+    variance = emit.reduce("ReduceMean", emit.op("Mul", deviation, deviation), axes)
     scaled = emit.op("Mul", emit.op("Div", deviation, _root(given, variance, epsilon)), given.node.input[factors[0]])
     return given.plus_input(scaled, factors[1])
 
 
 def _simplified(given: Given, x: str, scale: int, axes: tuple[int, ...], epsilon: float) -> str:
     emit = given.emit
-    squares = given.mean(emit.op("Mul", x, x), axes)
+    squares = emit.reduce("ReduceMean", emit.op("Mul", x, x), axes)
     return emit.op("Mul", emit.op("Div", x, _root(given, squares, epsilon)), given.node.input[scale])
 
 

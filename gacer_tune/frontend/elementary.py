@@ -1,4 +1,4 @@
-"""Rules that make operators disappear: Identity, Dropout, Sum."""
+"""Rules that make operators disappear: Identity, Dropout, Sum, LpNormalization."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from gacer_tune.errors import UserError
+from gacer_tune.frontend.cells import Emitter
 from gacer_tune.frontend.graph import Graph, Replacement, Uses, sweep
-from gacer_tune.frontend.nodes import free_names, has_input, has_output, subgraphs
+from gacer_tune.frontend.nodes import attribute, free_names, has_input, has_output, label, subgraphs
+
+_NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 
 
 def sum_to_adds(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
@@ -25,6 +29,21 @@ def sum_to_adds(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
         nodes.append(helper.make_node("Add", [left, right], [output], name))
         left = output
     return Replacement(nodes)
+
+
+def lp_normalization_to_quotient(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
+    """LpNormalization(x) -> x / Max(norm of x along the axis, smallest number): zeros stay zeros."""
+    known = uses.types.get(node.input[0]) if node.op_type == "LpNormalization" and not node.domain else None
+    if known is None:
+        return None
+    order = attribute(node, "p", 2)
+    if order not in _NORMS:
+        raise UserError(f"node {label(node)!r} (LpNormalization): p {order} is not supported, only 1 and 2")
+    emit, dtype = Emitter(uses, node.output[0]), helper.tensor_dtype_to_np_dtype(known.element)
+    norm = emit.reduce(_NORMS[order], node.input[0], (attribute(node, "axis", -1) % len(known.shape),))
+    least = emit.constant(np.asarray(np.finfo(dtype).tiny, dtype), "least")
+    made = helper.make_node("Div", [node.input[0], emit.op("Max", norm, least)], node.output, node.name)
+    return Replacement([*emit.nodes, made], emit.constants)
 
 
 def dropout_to_identity(uses: Uses, node: onnx.NodeProto) -> Replacement | None:

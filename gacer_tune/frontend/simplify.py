@@ -16,7 +16,12 @@ from gacer_tune.frontend.activations import name_activation, recognise_activatio
 from gacer_tune.frontend.affine import batchnorm_to_mul_add, fold_affine
 from gacer_tune.frontend.attention import attention_to_products
 from gacer_tune.frontend.einsum import einsum_to_products, vector_product
-from gacer_tune.frontend.elementary import dropout_to_identity, remove_identities, sum_to_adds
+from gacer_tune.frontend.elementary import (
+    dropout_to_identity,
+    lp_normalization_to_quotient,
+    remove_identities,
+    sum_to_adds,
+)
 from gacer_tune.frontend.fold import fold_constants
 from gacer_tune.frontend.gemm import normalise_gemm
 from gacer_tune.frontend.graph import Graph, rewrite, sweep
@@ -35,7 +40,10 @@ _SKIPPED_PATTERNS = [
 ]
 _SKIPPED_OPTIMIZATIONS = ["constant_folding", "weight_tying"]
 
-_SPELLING = (sum_to_adds, dropout_to_identity, attention_to_products, rotary_to_products)
+_SPELLING = (
+    *(sum_to_adds, dropout_to_identity, lp_normalization_to_quotient),
+    *(attention_to_products, rotary_to_products),
+)
 _PRODUCTS = (normalise_gemm, einsum_to_products, vector_product)
 _NORMS = (name_layernorm, name_rmsnorm, recognise_layernorm, recognise_rmsnorm)
 _FUSION = (name_activation, recognise_activation, *_NORMS, *_PRODUCTS, fold_affine)
