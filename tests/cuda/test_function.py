@@ -12,7 +12,7 @@ from gacer_tune.kernels.cuda.emit.function import Function, shared, sync
 from gacer_tune.kernels.cuda.emit.source import source_of
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.product import ProductTile
-from gacer_tune.kernels.emit import scalar
+from gacer_tune.kernels.emit import elementwise
 from gacer_tune.kernels.encoding import decode, encode
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.rules import Source
@@ -76,7 +76,7 @@ def test_booleans_and_integers() -> None:
     def body(function: Function, block: Any) -> None:
         index = (function.thread + block,)
         flag, number = function.load(0, index), function.load(1, index)
-        function.store(2, index, scalar.apply("where", [flag, number, number + 1], "int64"))
+        function.store(2, index, elementwise.apply("where", [flag, number, number + 1], "int64"))
 
     run(tensors, operands, body, (0, 1))
     assert np.array_equal(operands[2].array, np.where(flags, numbers, numbers + 1))
@@ -108,6 +108,8 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "elu": lambda x: np.where(x < 0, 1.5 * (np.exp(x) - 1), x),
     "softplus": lambda x: np.log1p(np.exp(x)),
+    "sin": np.sin,
+    "cos": np.cos,
 }
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gacer_tune.kernels.emit.blocks import sweep
+from gacer_tune.kernels.emit.elementwise import FUNCTIONS
 from gacer_tune.kernels.emit.function import Function
-from gacer_tune.kernels.emit.scalar import FUNCTIONS
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.tensor import dense
 from tests.support.kernels import Array, Operand, call, compiled, machines, operand
@@ -117,9 +117,12 @@ CLOSE = [
     Case("sqrt", np.sqrt, domain=POSITIVE, relative=ROUNDED),
     Case("reciprocal", np.reciprocal, relative=ROUNDED),
     Case("exp", np.exp, domain=(-87.33, 88.7228), relative=3e-7),
-    Case("log", np.log, domain=POSITIVE, absolute=1e-7, relative=2e-7),
-    Case("sin", np.sin, absolute=1e-6),
-    Case("cos", np.cos, absolute=1e-6),
+    *(Case("log", np.log, domain=domain, relative=2e-7) for domain in (POSITIVE, (1e-45, 3.4e38), (0.7, 1.4))),
+    *(
+        Case(name, reference, domain=(-limit, limit), relative=2e-7)
+        for name, reference in (("sin", np.sin), ("cos", np.cos))
+        for limit in (1.0, 20.0, 1e4, 1e6)
+    ),
     Case("sigmoid", sigmoid, domain=(-100.0, 100.0), absolute=1e-6),
     Case("tanh", np.tanh, domain=(-100.0, 100.0), absolute=1e-6),
     Case("erf", erf, absolute=1e-6),
@@ -223,10 +226,14 @@ def test_exp_is_right_up_to_the_largest_and_down_to_the_smallest_normal_number(x
         *(("sigmoid", x, 1.0) for x in (89.0, 1e30, math.inf)),
         *(("silu", x, 0.0) for x in (-89.0, -1e30, -3e38)),
         *(("silu", x, x) for x in (89.0, 3e38, math.inf)),
-        *((fn, math.nan, math.nan) for fn in ("exp", "sigmoid", "silu")),
+        *((fn, math.nan, math.nan) for fn in ("exp", "sigmoid", "silu", "log", "sin", "cos")),
+        *((fn, x, math.nan) for fn in ("sin", "cos") for x in (math.inf, -math.inf)),
+        *(("log", x, -math.inf) for x in (0.0, -0.0)),
+        *(("log", x, math.nan) for x in (-1e-45, -3.0, -math.inf)),
+        *(("log", 1.0, 0.0), ("log", math.inf, math.inf), ("sin", 0.0, 0.0), ("cos", 0.0, 1.0)),
     ],
 )
-def test_exponentials_at_the_ends(fn: str, x: float, expected: float) -> None:
+def test_functions_at_the_ends(fn: str, x: float, expected: float) -> None:
     inputs = [np.full(COUNT, x, np.float32)]
     for found in computed(Case(fn, np.exp), inputs):
         assert np.array_equal(found, np.full(COUNT, expected, np.float32), equal_nan=True)
@@ -239,6 +246,17 @@ def test_a_constant_zero_divides_as_numpy_has_it(dtype: str, zero: float) -> Non
         expected = x / np.float32(zero) if dtype == "float32" else x // np.zeros(1, dtype)
     for found in computed(Case("div", np.divide, (dtype,), dtype), [x], Arg("const", value=zero, dtype=dtype)):
         assert np.array_equal(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("fn", ["sin", "cos"])
+def test_angles_near_those_of_zeros_are_reduced_well(fn: str) -> None:
+    """Next to multiples of pi / 2, where most digits cancel; and far out, where the error is one of the angle."""
+    near = (np.arange(COUNT) * 6.3 // 1 * math.pi / 2).astype(np.float32)
+    for found in computed(Case(fn, getattr(np, fn)), [near]):
+        expected = getattr(np, fn)(near.astype(np.float64))
+        assert (np.abs(found - expected) <= 2e-7 * np.abs(expected)).all()
+    for found in computed(Case(fn, getattr(np, fn)), [near * np.float32(1e5)]):
+        assert np.abs(found - getattr(np, fn)((near * np.float32(1e5)).astype(np.float64))).max() <= 1e-6
 
 
 def test_each_function_has_a_case() -> None:

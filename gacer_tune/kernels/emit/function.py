@@ -12,7 +12,7 @@ from tvm.ir import PointerType, PrimType
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.emit import scalar
+from gacer_tune.kernels.emit import elementwise, scalar
 from gacer_tune.kernels.program import Arg, Program
 from gacer_tune.kernels.tensor import Tensor
 
@@ -87,7 +87,7 @@ class Function:
             return constant if width == 1 else T.broadcast(constant, width)
 
         for step in program.steps:
-            results.append(scalar.apply(step.fn, [argument(a) for a in step.args], step.dtype, step.params))
+            results.append(elementwise.apply(step.fn, [argument(a) for a in step.args], step.dtype, step.params))
         return results
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.emit import scalar
+from gacer_tune.kernels.emit import elementwise, scalar
 from gacer_tune.kernels.emit.blocks import Parts, block_of, nest, run, tiles, unravel
 from gacer_tune.kernels.emit.fold import PROD, SUM, Fold, Monoid, fold_lanes, largest, smallest
 from gacer_tune.kernels.emit.function import Function
@@ -34,7 +34,7 @@ def monoid_of(kind: str, dtype: str) -> Monoid:
 def term_of(spec: Reduce, value: Expr, dtype: str) -> Expr:
     """What one element of the source contributes."""
     if spec.kind == "l1":
-        return scalar.apply("abs", [T.bind(value)], dtype)
+        return elementwise.apply("abs", [T.bind(value)], dtype)
     if spec.kind in ("sumsq", "l2"):
         value = T.bind(value)
         return value * value
