@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gacer_tune.bench.roofline import Roofline
+from gacer_tune.bench.roofline import Roofline, measuring, roofline
 from gacer_tune.errors import UserError
 from gacer_tune.inputs import sample
 from gacer_tune.ir.plan import Slice
@@ -18,7 +18,8 @@ from gacer_tune.ir.workload import Workload
 if TYPE_CHECKING:
     from gacer_tune.runtime import Module
 
-RUNS = 9
+TURNS = 9
+RUNS = 3  # timed in each turn, after one that is not
 # Kinds of ops that are matrix products at heart. Depthwise convolutions are not: memory bounds them.
 PRODUCTS = ("conv2d", "conv_transpose", "matmul", "bmm", "attention", "winograd")
 
@@ -57,26 +58,31 @@ class KernelRow:
         return self.nbytes / self.seconds
 
 
-def record(module: Module) -> tuple[tuple[Slice, ...], list[float]]:
-    """Slices of the best schedule in the order of the plan, and the median seconds of each over RUNS runs.
+def record(module: Module) -> tuple[tuple[Slice, ...], list[float], Roofline]:
+    """Slices of the best schedule in the order of the plan, the median seconds of each, and what the cores could do.
 
+    Both are measured in turns, because the speed of cores and memory changes within minutes.
     Raises UserError for an artifact that runs on a GPU.
     """
     from gacer_tune.executor.session import Loaded
 
     inputs = {tenant.name: sample(tenant, 0) for tenant in module.workload.tenants}
-    loaded, cycles = module.loaded("best"), []
+    loaded, cycles, turns = module.loaded("best"), [], []
     if not isinstance(loaded, Loaded):
         raise UserError(f"{module.artifact.folder}: made for a GPU, kernels are timed one by one on CPU cores only")
-    for _ in range(RUNS + 2):
-        module.run(inputs)
-        cycles.append(loaded.times[:, 1] - loaded.times[:, 0])
-    seconds = np.median(cycles[2:], axis=0) / module.artifact.manifest["cycles_per_second"]
-    return loaded.table.slices, [float(s) for s in seconds]
+    with measuring(module.session.cpus) as turn:
+        for _ in range(TURNS):
+            turns.append(turn())
+            module.run(inputs)
+            for _ in range(RUNS):
+                module.run(inputs)
+                cycles.append(loaded.times[:, 1] - loaded.times[:, 0])
+    seconds = np.median(cycles, axis=0) / module.artifact.manifest["cycles_per_second"]
+    return loaded.table.slices, [float(s) for s in seconds], roofline(turns, len(module.session.cpus))
 
 
 def kernel_rows(
-    workload: Workload, slices: Sequence[Slice], seconds: Sequence[float], roofline: Roofline
+    workload: Workload, slices: Sequence[Slice], seconds: Sequence[float], roof: Roofline
 ) -> tuple[KernelRow, ...]:
     """A row for each kernel that ran, longest first."""
     spent: dict[tuple[int, int], float] = {}
@@ -86,7 +92,7 @@ def kernel_rows(
         spent[place] = spent.get(place, 0.0) + took
         pieces.setdefault(place, []).append(piece)
     total = sum(spent.values())
-    rows = [_row(workload, pieces[place], took, total, roofline) for place, took in spent.items() if took > 0]
+    rows = [_row(workload, pieces[place], took, total, roof) for place, took in spent.items() if took > 0]
     return tuple(sorted(rows, key=lambda row: -row.seconds))
 
 
@@ -130,16 +136,16 @@ def against_onnxruntime(module: Module, rows: Sequence[KernelRow], paths: Mappin
     return tuple(sorted(found, key=lambda row: -row.seconds))
 
 
-def products_share(rows: Sequence[KernelRow], roofline: Roofline) -> float:
+def products_share(rows: Sequence[KernelRow], roof: Roofline) -> float:
     """Share of the sgemm roofline that matrix products and convolutions reach, by the time they take; 0 without any."""
     counted = [row for row in rows if row.kind.startswith(PRODUCTS)]
     took = sum(row.seconds for row in counted)
     if took == 0:
         return 0.0
-    return roofline.lanes * sum(row.flops for row in counted) / roofline.sgemm_flops_s / took
+    return roof.lanes * sum(row.flops for row in counted) / roof.sgemm_flops_s / took
 
 
-def _row(workload: Workload, pieces: Sequence[Slice], seconds: float, total: float, roofline: Roofline) -> KernelRow:
+def _row(workload: Workload, pieces: Sequence[Slice], seconds: float, total: float, roof: Roofline) -> KernelRow:
     tenant, number = workload.tenants[pieces[0].tenant], pieces[0].kernel
     op, kernel = tenant.op_of[number], tenant.kernels[number]
     return KernelRow(
@@ -153,6 +159,6 @@ def _row(workload: Workload, pieces: Sequence[Slice], seconds: float, total: flo
         share=seconds / total,
         flops=kernel.flops,
         nbytes=kernel.nbytes,
-        computes=roofline.computes(kernel.flops, kernel.nbytes),
-        fraction=roofline.least_s(kernel.flops, kernel.nbytes) / seconds,
+        computes=roof.computes(kernel.flops, kernel.nbytes),
+        fraction=roof.least_s(kernel.flops, kernel.nbytes) / seconds,
     )

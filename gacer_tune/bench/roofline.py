@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from gacer_tune.bench.blas import best_s
+from gacer_tune.bench.blas import median_s
 from gacer_tune.events import Event
 
 SIDE = 512
 VARIANTS = 4
-CHILD_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +38,43 @@ class Roofline:
         return flops / self.sgemm_flops_s >= nbytes / self.copy_nbytes_s
 
 
-def measure(cpus: Sequence[int]) -> Roofline:
-    """Measure on these CPUs, in a few seconds; the first time our product is compiled, too."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Speeds at one moment: our product of two square matrices, numpy's, and copying."""
+
+    ours_flops_s: float
+    numpy_flops_s: float
+    copy_nbytes_s: float
+
+
+def roofline(turns: Sequence[Turn], lanes: int) -> Roofline:
+    """Medians over the turns, of the product that is the faster one by them."""
+    ours = statistics.median(turn.ours_flops_s for turn in turns)
+    numpy = statistics.median(turn.numpy_flops_s for turn in turns)
+    copy = statistics.median(turn.copy_nbytes_s for turn in turns)
+    return Roofline(max(ours, numpy), copy, "our kernel" if ours > numpy else "numpy", lanes)
+
+
+@contextmanager
+def measuring(cpus: Sequence[int]) -> Iterator[Callable[[], Turn]]:
+    """What measures on these CPUs whenever it is called, for a third of a second; first our product is compiled."""
     command = [sys.executable, "-m", "gacer_tune.bench.blas", ",".join(map(str, cpus))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=CHILD_S, check=True)
-    numpy = json.loads(done.stdout)
-    product = product_flops_s(cpus)
-    by = "our kernel" if product > numpy["sgemm_flops_s"] else "numpy"
-    return Roofline(max(product, numpy["sgemm_flops_s"]), numpy["copy_nbytes_s"], by, len(cpus))
+    product = _product_here(cpus)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as numpy:
+        asked, told = numpy.stdin, numpy.stdout
+        assert asked is not None and told is not None
+
+        def turn() -> Turn:
+            ours = product()  # over before numpy is asked
+            asked.write("\n")
+            numpys = json.loads(told.readline())
+            return Turn(ours, numpys["sgemm_flops_s"], numpys["copy_nbytes_s"])
+
+        yield turn
 
 
-def product_flops_s(cpus: Sequence[int]) -> float:
-    """Our fastest product of two square matrices, cut over all lanes."""
+def _product_here(cpus: Sequence[int]) -> Callable[[], float]:
+    """Measures operations a second of our fastest product of two square matrices, cut over all lanes."""
     from gacer_tune.devices.bench import Bench
     from gacer_tune.devices.profiling import most_variants, with_variant
     from gacer_tune.executor.session import Session
@@ -70,11 +97,8 @@ def product_flops_s(cpus: Sequence[int]) -> float:
     session = Session(module, workload, place(workload), names, cpus)
     session.place_weights(compiled.weights.items())
     bench = Bench(session)
-    seconds = []
-    for variant in range(most_variants(workload)):
-        loaded = bench.load(with_variant(workload, len(cpus), variant))
-        seconds.append(best_s(lambda loaded=loaded: session.run(loaded)))  # type: ignore[misc]
-    return 2 * SIDE**3 / min(seconds)
+    plans = [bench.load(with_variant(workload, len(cpus), variant)) for variant in range(most_variants(workload))]
+    return lambda: 2 * SIDE**3 / min(median_s(partial(session.run, plan)) for plan in plans)
 
 
 def _product() -> bytes:

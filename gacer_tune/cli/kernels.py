@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
     """Run the best schedule, print its kernels, longest first, and return them as JSON values."""
     from gacer_tune.bench.kernels import kernel_rows, products_share, record
-    from gacer_tune.bench.roofline import measure
     from gacer_tune.runtime import load
 
     module = load(folder)
-    roofline = measure(module.session.cpus)
-    rows = kernel_rows(module.workload, *record(module), roofline)
+    slices, seconds, roofline = record(module)
+    rows = kernel_rows(module.workload, slices, seconds, roofline)
     share = products_share(rows, roofline)
     output.console().print(kernels_table(rows))
     output.say(

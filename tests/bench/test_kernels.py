@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,7 @@ import pytest
 from gacer_tune.bench import blas
 from gacer_tune.bench.kernels import kernel_rows, products_share
 from gacer_tune.bench.ort_nodes import by_op
-from gacer_tune.bench.roofline import Roofline, measure
+from gacer_tune.bench.roofline import Roofline, Turn, measuring, roofline
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import sequential
 from gacer_tune.ir.workload import Workload
@@ -59,47 +63,54 @@ def test_kernels_that_are_no_products_do_not_count() -> None:
     assert kernel_rows(workload, slices, [0.0], ROOF) == ()
 
 
-def test_numpy_on_its_cores(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "TIMED_S", 0.0)
+def test_numpy_on_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "SIDES", (128,))
     monkeypatch.setattr(blas, "COPY_NBYTES", 8 << 20)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    before = os.sched_getaffinity(0)
+    before, told = os.sched_getaffinity(0), io.StringIO()
     try:
-        blas.main([min(before)])
+        blas.answer([min(before)], io.StringIO("\n\n"), told)
         assert os.sched_getaffinity(0) == {min(before)}
         assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
     finally:
         os.sched_setaffinity(0, before)
-    import json
-
-    found = json.loads(capsys.readouterr().out)
-    assert found["sgemm_flops_s"] > 1e8
-    assert found["copy_nbytes_s"] > 1e8
+    answers = [json.loads(line) for line in told.getvalue().splitlines()]
+    assert len(answers) == 2
+    assert all(answer["sgemm_flops_s"] > 1e8 and answer["copy_nbytes_s"] > 1e8 for answer in answers)
 
 
-def test_the_best_of_several_runs() -> None:
+def test_the_median_of_several_runs() -> None:
     count = 0
 
     def run() -> None:
         nonlocal count
         count += 1
+        time.sleep(0.05 if count in (1, 3) else 0)
 
-    assert 0 < blas.best_s(run, 0.0) < 0.1
-    assert count == 4
+    assert 0 < blas.median_s(run) < 0.05
+    assert count == 1 + blas.RUNS
+
+
+def test_the_roofline_is_of_the_middle_turn() -> None:
+    turns = [Turn(9.0, 5.0, 3.0), Turn(1.0, 6.0, 1.0), Turn(2.0, 7.0, 2.0)]
+    assert roofline(turns, 2) == Roofline(6.0, 2.0, "numpy", 2)
+    assert roofline(turns[:1], 4) == Roofline(9.0, 3.0, "our kernel", 4)
 
 
 def test_the_roofline_of_this_machine() -> None:
     cpus = sorted(os.sched_getaffinity(0))[:2]
-    found = measure(cpus)
-    assert found.lanes == len(cpus)
-    assert 1e9 < found.sgemm_flops_s < 1e13 * len(cpus)
-    assert 1e8 < found.copy_nbytes_s < 1e13
-    assert found.sgemm_by in ("numpy", "our kernel")
+    with measuring(cpus) as turn:
+        found = [turn() for _ in range(2)]
+    for one in found:
+        assert 1e9 < one.ours_flops_s < 1e13 * len(cpus)
+        assert 1e9 < one.numpy_flops_s < 1e13 * len(cpus)
+        assert 1e8 < one.copy_nbytes_s < 1e13
 
 
 def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gacer_tune.bench.roofline.measure", lambda cpus: Roofline(1e11, 2e10, "numpy", len(cpus)))
+    turns = iter([Turn(5e10, 9e10 + i * 1e9, 2e10) for i in range(21)])
+    monkeypatch.setattr("gacer_tune.bench.kernels.measuring", lambda _: nullcontext(lambda: next(turns)))
+    monkeypatch.setattr("gacer_tune.bench.kernels.TURNS", 21)
     said = cli("inspect", artifact, "--kernels", "--json")
     assert said.code == 0, said.err
     rows = said.last["kernels"]
