@@ -16,7 +16,6 @@ from gacer_tune import checking
 from gacer_tune.completions import measure_front, measure_rows, typical_trace
 from gacer_tune.devices.checked import SEED
 from gacer_tune.devices.child import ChildDevice
-from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
 from gacer_tune.preparing import Prepared, limits_for, prepare
 from gacer_tune.report.verdict import Choice, Figures, Gain
@@ -150,17 +149,15 @@ def run_search(
     for trial in searching.tune(prepared.workload, device, prepared.profile, options, history):
         journal.append({"workload": prepared.workload.key, "trial": trial.to_json()})
         trials.append(trial)
-        spent = time.monotonic() - began
-        _require_budget(trials, history, spent, settings.budget_s)
         if isinstance(trial.result, Timing):
             device.limits = limits_for(max(t.result.median_s for t in trials if isinstance(t.result, Timing)))
-        listen(_progress(trials, objective, settings, spent))
+        listen(_progress(trials, objective, settings, time.monotonic() - began))
         if _has_baselines(trials) and (stopped := _enough(settings, stop, trials, objective)):
             break
     spent = time.monotonic() - began
     starts = (f"{len(cached)} cached schedule{'s' * (len(cached) > 1)}" if cached else "", str(learned))
     return Found(
-        tuple(trials), len(trials) - len(history), spent, stopped or _end(settings, len(trials), spent),
+        tuple(trials), len(trials) - len(history), spent, stopped or _end(settings, trials, spent),
         " and ".join(filter(None, starts)),
     )  # fmt: skip
 
@@ -176,20 +173,18 @@ def _enough(settings: Settings, stop: threading.Event, trials: Sequence[Trial], 
     return (stalled(trials, objective) or "") if settings.early_stop else ""
 
 
-def _end(settings: Settings, trials: int, spent: float) -> str:
+def _end(settings: Settings, trials: Sequence[Trial], spent: float) -> str:
     """Why a search ended by itself."""
-    if settings.trials is not None and trials >= settings.trials:
+    if settings.trials is not None and len(trials) >= settings.trials:
         return f"all {settings.trials} trials are used up"
-    return "the time is used up" if spent >= settings.budget_s else "there is no other schedule to try"
+    if spent < settings.budget_s:
+        return "there is no other schedule to try"
+    only_baselines = {trial.origin for trial in trials}.issubset(BASELINES)
+    return "the time is used up" + f", the baselines alone took {spent:.1f} s" * only_baselines
 
 
 def _has_baselines(trials: Sequence[Trial]) -> bool:
     return {trial.origin for trial in trials}.issuperset(BASELINES)
-
-
-def _require_budget(trials: Sequence[Trial], history: Sequence[Trial], spent: float, budget_s: float) -> None:
-    if spent > budget_s and len(trials) - len(history) < len(BASELINES) and not _has_baselines(trials):
-        raise UserError(f"budget {budget_s:g} s: too small, {len(trials)} of the baselines alone took {spent:.1f} s")
 
 
 def read_history(journal: Journal, key: str) -> list[Trial]:

@@ -133,12 +133,6 @@ def test_more_lanes_than_cores(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert f"lanes: {cores + 1}, this process may use {cores} cores" in said
 
 
-def test_budget_too_small_for_the_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tiny(tmp_path / "m.onnx")
-    said = error(capsys, "tune", str(path), "--budget", "0.0001s", "--out", str(tmp_path / "out"), *CACHE)
-    assert "budget 0.0001 s: too small" in said and "baselines" in said
-
-
 def test_output_below_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tiny(tmp_path / "m.onnx")
     (tmp_path / "file").write_text("in the way")

@@ -174,6 +174,13 @@ def test_an_interrupt_finishes_the_trial_and_saves(files: list[Path], tmp_path: 
     assert (out / "manifest.json").exists()
 
 
+def test_a_budget_that_is_too_small_still_writes_the_best_baseline(files: list[Path], tmp_path: Path) -> None:
+    found = finish(start(command(files[:1], tmp_path / "out", "--budget", "0.0001s")))
+    assert found["trials"] == 3
+    assert found["stopped"].startswith("the time is used up, the baselines alone took ")
+    assert load(tmp_path / "out").tenants == ["tiny_branchy"]
+
+
 def test_a_search_says_what_earlier_ones_taught_it_and_can_be_told_to_forget(tmp_path: Path) -> None:
     """Two mixes with no model in common on one cache, and the second one again as if there had been none."""
     paths = [tmp_path / f"{name}.onnx" for name in ("tiny_branchy", "tiny_mlp", "tiny_attention")]

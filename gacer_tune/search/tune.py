@@ -10,7 +10,9 @@ from typing import get_args
 
 from gacer_tune.cost_model.model import CostModel
 from gacer_tune.cost_model.profile import Profile, refuse_mismatch
+from gacer_tune.cost_model.timeline import simulate
 from gacer_tune.errors import UserError
+from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import Only
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.streams import even_shares
@@ -36,6 +38,7 @@ HOPELESS = 16  # trials that all fail before the search gives up
 
 _NEAR = 0.02  # a contender is not further than this from the best, or than its own spread
 _WIDEST = 0.03  # a spread above this is no excuse
+_SHARE = 0.05  # of the budget, for the runs of a baseline
 _LEADERS = 3  # schedules that are measured again when the machine has changed
 _HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the first look
 
@@ -86,9 +89,10 @@ def tune(
 ) -> Iterator[Trial]:
     """Yield each trial when it is over; its number goes on from the history, whose schedules are not measured again.
 
-    First the baselines, with their names as origin. Then the strategy's proposals until the budget or the number of
-    trials is used up, or the strategy knows no more. Each schedule gets FEW runs; one that may be the best gets
-    MORE at once, and its trial holds all of them. Equal seeds and results give equal proposals.
+    First the baselines, with their names as origin, also where the budget is too small for them. Then the strategy's
+    proposals until the budget or the number of trials is used up, or the strategy knows no more. Each schedule gets FEW
+    runs; one that may be the best gets MORE at once, and its trial holds all of them. Equal seeds and results give
+    equal proposals.
 
     Raises UserError when nothing but failures came of HOPELESS trials or of the whole search, with the first cause.
     """
@@ -98,11 +102,11 @@ def tune(
     starts = baselines(workload, profile, device.lanes)
     for name, schedule in starts.items():
         if not any(trial.origin == name and trial.schedule == schedule for trial in history):
-            yield search.trial(schedule, name, FEW + sum(MORE))
+            yield search.trial(schedule, name, _runs(workload, profile, schedule, options.budget_s))
     shared = (even_shares(starts["lane_per_tenant"]),) if options.shares else ()
     for schedule in (*options.offered, *shared):
         if not search.over(options) and all(trial.schedule != schedule for trial in search.history):
-            yield search.trial(schedule, EVEN_SHARES if schedule in shared else OFFERED, FEW)
+            yield search.trial(schedule, EVEN_SHARES if schedule in shared else OFFERED)
     space = Space(workload, device.lanes, (*starts.values(), *shared), options.seed, options.only, options.shares)
     strategy = _strategy(options, space, profile, search.objective)
     while not search.over(options):
@@ -112,8 +116,14 @@ def tune(
         for schedule in proposals:
             if search.over(options):
                 break
-            yield search.trial(schedule, options.origin, FEW)
+            yield search.trial(schedule, options.origin)
     search.refuse_hopeless()
+
+
+def _runs(workload: Workload, profile: Profile, schedule: Schedule, budget_s: float) -> int:
+    """Of a baseline: as many as a contender gets, but FEW where more would take too much of the budget."""
+    most, predicted_s = FEW + sum(MORE), simulate(workload, lower(workload, schedule), profile).makespan_s
+    return max(FEW, int(min(most, _SHARE * budget_s / predicted_s))) if predicted_s else most
 
 
 def _strategy(options: TuneOptions, space: Space, profile: Profile, objective: Objective) -> Strategy:
@@ -154,12 +164,13 @@ class _Search:
             return self.history
         return [trial for trial in self.history if trial.origin in (*BASELINES, EVEN_SHARES, options.origin)]
 
-    def trial(self, schedule: Schedule, origin: str, repeats: int) -> Trial:
+    def trial(self, schedule: Schedule, origin: str, runs: int | None = None) -> Trial:
+        """So many runs; where none are given, FEW, and MORE for what may be the best."""
         if isinstance(self.device, Anchored) and self.device.changed:
             self.device.keep_up(leaders(self.history, self.objective)[:_LEADERS], self.objective)
-        give_up_s = self.best_s * _HOPELESS_RATIO if repeats == FEW else math.inf
-        result = checked(self.device.measure(schedule, repeats, give_up_s))
-        for more in MORE if repeats == FEW else ():
+        give_up_s = math.inf if runs else self.best_s * _HOPELESS_RATIO
+        result = checked(self.device.measure(schedule, runs or FEW, give_up_s))
+        for more in () if runs else MORE:
             if isinstance(result, Timing) and self._contends(result):
                 result = _more(result, checked(self.device.measure(schedule, more)))
         if isinstance(result, Timing):

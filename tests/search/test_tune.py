@@ -129,6 +129,17 @@ def test_the_clock_and_the_budget() -> None:
 
 def test_baselines_are_measured_whatever_the_budget() -> None:
     assert len(list(tune(MIX, EXACT, PROFILE, options(1), clock=ticking(1e12)))) == 3
+    assert len(list(tune(MIX, EXACT, PROFILE, options(100, budget_s=1e-4)))) == 3
+
+
+@pytest.mark.parametrize(("budget_s", "runs"), [(1.0, FEW), (100.0, 5), (1e4, FEW + sum(MORE))])
+def test_baselines_take_no_large_part_of_the_budget(budget_s: float, runs: int) -> None:
+    """All kernels on one after the other take 1 s, so 5 % of 100 s are enough for five runs."""
+    workload = Workload((chain("a", (1, 1)),))
+    profile = flat_profile(workload, 0.5)
+    device = Recording(lambda *_: Timing((1.0,), (1.0,)))
+    list(tune(workload, device, profile, options(3, budget_s=budget_s)))
+    assert [repeats for _, repeats in device.asked] == [runs] * 3
 
 
 def test_a_history_is_gone_on_with_and_not_measured_again() -> None:
