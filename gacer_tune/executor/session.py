@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ class Session(Block):
         self._run = _entry(module)
         self._functions = {name: number for number, name in enumerate(functions)}
         self.bytes = aligned(memory.nbytes + SLACK, np.uint8)
+        touch(self.bytes, len(self.cpus))
         self._counters = aligned(COUNTER_STRIDE * (len(self.cpus) + 1), np.int64)
         self._shared = tuple(tvm_ffi.from_dlpack(block) for block in (self.bytes, self._counters))
         self._masks = tuple(tvm_ffi.from_dlpack(mask) for mask in (threads.mask(self.cpus[0]), threads.mask(0)))
@@ -114,6 +117,13 @@ def aligned(count: int, dtype: Any) -> Array:
     block = np.zeros(nbytes + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     return block[start : start + nbytes].view(dtype)
+
+
+def touch(block: Array, threads: int) -> None:
+    """Have the system provide the memory, to several threads at once: that can take longer than to fill it."""
+    part = -(-len(block) // threads)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda i: block[i * part : (i + 1) * part : mmap.PAGESIZE].fill(0), range(threads)))
 
 
 def _filled(values: NDArray[np.int64]) -> NDArray[np.int64]:
