@@ -41,8 +41,8 @@ def node_seconds(model: bytes, inputs: Mapping[str, Array], threads: int) -> dic
 def by_op(model: onnx.ModelProto, ops: Collection[str], nodes: Mapping[str, float]) -> dict[str, float]:
     """Seconds of the nodes that belong to each op, of ops that have any.
 
-    A fused node has the name, and more behind it, of one of those that it was made of; those that come from a node
-    without an op of ours belong to the last op before it, which has it fused.
+    A fused node has the name, and more behind it, of one of those that it was made of or of what that one makes; those
+    that come from a node without an op of ours belong to the last op before it, which has it fused.
     """
     owners = _owners(model, ops)
     found: dict[str, float] = {}
@@ -54,16 +54,16 @@ def by_op(model: onnx.ModelProto, ops: Collection[str], nodes: Mapping[str, floa
 
 
 def _owners(model: onnx.ModelProto, ops: Collection[str]) -> dict[str, str]:
-    """Node -> op; empty where no op comes before it. Nodes are in topological order, and so are ops."""
+    """Node or value -> op; empty where no op comes before it. Nodes are in topological order, and so are ops."""
     number = {name: position for position, name in enumerate(ops)}
     makers: dict[str, str] = {}  # value -> op
-    owners = {}
+    owners: dict[str, str] = {}
     for node in model.graph.node:
         before = [makers[value] for value in node.input if makers.get(value)]
         owner = node.name if node.name in number else max(before, key=lambda op: number[op], default="")
         owners[node.name] = owner
-        makers.update(dict.fromkeys(node.output, owner))
-    return owners
+        makers.update(dict.fromkeys(filter(None, node.output), owner))
+    return makers | owners
 
 
 def _original(name: str, known: Collection[str]) -> str:

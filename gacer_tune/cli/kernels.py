@@ -57,6 +57,9 @@ def _against_onnxruntime(module: Module, rows: Sequence[KernelRow], output: Outp
     except (UserError, RefusedError) as error:
         output.say(f"not compared with ONNX Runtime: {str(error).partition(';')[0]}")
         return []
+    if not found:
+        output.say("not compared with ONNX Runtime: its profiler names no op of these models")
+        return []
     made = table("op", "kind", "time", "onnxruntime", "ratio", texts=2)
     for row in found:
         times = (seconds_text(row.seconds), seconds_text(row.onnxruntime_s))

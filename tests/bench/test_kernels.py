@@ -145,9 +145,10 @@ def test_nodes_of_another_runtime_belong_to_ops() -> None:
     ]
     graph = model(nodes, {"x": [1, 1, 4, 4]}, ["y", "z"], {"w": np.zeros((1, 1, 1, 1), np.float32)})
     seconds = {
-        "relu_1_nchwc": 1.0, "relu_10_nchwc": 2.0, "add/fused": 4.0, "cos": 8.0, "ReorderInput": 16.0, "conv_1": 0.5
+        "relu_1_nchwc": 1.0, "relu_10_nchwc": 2.0, "add/fused": 4.0, "cos": 8.0, "ReorderInput": 16.0, "conv_1": 0.5,
+        "c_nchwc": 0.25,  # named after its output
     }  # fmt: skip
-    assert by_op(graph, ["conv_1", "conv_10"], seconds) == {"conv_1": 1.5, "conv_10": 6.0}
+    assert by_op(graph, ["conv_1", "conv_10"], seconds) == {"conv_1": 1.5, "conv_10": 6.25}
     assert by_op(graph, [], seconds) == {}
 
 
