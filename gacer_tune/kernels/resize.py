@@ -1,4 +1,4 @@
-"""Nearest and linear interpolation of the rows and columns of (n, h, w, c) images (ONNX Resize).
+"""Nearest, linear and cubic interpolation of the rows and columns of (n, h, w, c) images (ONNX Resize).
 
 Where an output row or column lies in the source is an exact fraction of its number, so it needs neither a table nor
 floating point, and a half is a half in every rounding mode.
@@ -16,16 +16,18 @@ from gacer_tune.kernels.planes import PlaneTile, blocked, plane_items
 from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor
 
-Mode = Literal["nearest", "linear"]
+Mode = Literal["nearest", "linear", "cubic"]
+FLOPS = {"nearest": 1, "linear": 8, "cubic": 40}  # of an output
 Coordinates = Literal["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"]
 Rounding = Literal["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"]
 
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """source (n, h, w, c), out (n, oh, ow, c); rounding counts for nearest only.
+    """source (n, h, w, c), out (n, oh, ow, c); rounding counts for nearest only, the last two for cubic only.
 
-    scales: (rows, columns) as the model gives them, where that differs from the ratio of the extents.
+    scales: (rows, columns) as the model gives them, where that differs from the ratio of the extents. sharpness: the
+    coefficient a of Keys' cubic convolution. inside: what lies outside has no weight, else the edge is repeated.
     """
 
     source: Tensor
@@ -35,10 +37,12 @@ class Resize:
     rounding: Rounding = "round_prefer_floor"
     scales: tuple[float, float] | None = None
     program: Program = NOTHING
+    sharpness: float = -0.75
+    inside: bool = False
 
     @property
     def flops(self) -> int:
-        return self.out.size * (1 if self.mode == "nearest" else 8)
+        return self.out.size * FLOPS[self.mode]
 
     def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
         """Operands in the order of the function's parameters; the last one is written."""

@@ -17,6 +17,8 @@ from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Node
 from gacer_tune.lowering.view import View
 
+_MODES_SINCE = 11  # from this opset on Resize says how positions are found and rounded
+
 
 def lrn(low: Lowering, group: Group) -> None:
     node = low.graph.nodes[group.first]
@@ -44,13 +46,28 @@ def _pair(low: Lowering, node: Node) -> tuple[View, View, list[View]]:
 
 
 def resize(low: Lowering, group: Group) -> None:
-    """Resize (nearest, linear) of images and sequences, their channels as they are, and the older Upsample."""
+    """Resize of images and sequences, their channels as they are, and the older Upsample."""
     node = low.graph.nodes[group.first]
     graph = low.graph
     before, after = graph.shapes[node.inputs[0]], graph.shapes[node.outputs[0]]
     if len(before) not in (3, 4) or before[:2] != after[:2]:
         raise UserError(f"{node.name}: {node.op} of {before} to {after}, only the last of 3 or two of 4 are supported")
-    old = node.op == "Upsample"
+    if node.attributes.get("antialias", 0) and any(new < old for old, new in zip(before, after, strict=True)):
+        raise UserError(f"{node.name}: {node.op} with antialias to a smaller size is not supported")
+    how = _how(node, graph.opset)
+    source = channels_last(low, node.name, image(low.view(node.inputs[0])), True)
+    out = image(low.output(node.outputs[0], channels_behind(len(before))))
+    views = images((source, out))
+    scales = _scales(low, node, before, after)
+    sharpness = float(node.attributes.get("cubic_coeff_a", -0.75))
+    inside = bool(node.attributes.get("exclude_outside", 0))
+    spec = Resize(views[0].tensor, views[1].tensor, *how, scales, sharpness=sharpness, inside=inside)
+    low.emit(node.name, "resize", [low.kernel(spec, [source], out)])
+
+
+def _how(node: Node, opset: int) -> tuple[Mode, Coordinates, Rounding]:
+    """Upsample, and Resize before operator set 11, have positions that later are asymmetric and rounded down."""
+    old = node.op == "Upsample" or opset < _MODES_SINCE
     mode = str(node.attributes.get("mode", "nearest"))
     coordinates = "asymmetric" if old else str(node.attributes.get("coordinate_transformation_mode", "half_pixel"))
     rounding = "floor" if old else str(node.attributes.get("nearest_mode", "round_prefer_floor"))
@@ -61,25 +78,34 @@ def resize(low: Lowering, group: Group) -> None:
     ):
         if value not in get_args(kind):
             raise UserError(f"{node.name}: {node.op} with {what} {value}, allowed are {', '.join(get_args(kind))}")
-    source = channels_last(low, node.name, image(low.view(node.inputs[0])), True)
-    out = image(low.output(node.outputs[0], channels_behind(len(before))))
-    views = images((source, out))
-    how = cast("Mode", mode), cast("Coordinates", coordinates), cast("Rounding", rounding)
-    spec = Resize(views[0].tensor, views[1].tensor, *how, _scales(low, node, before, after))
-    low.emit(node.name, "resize", [low.kernel(spec, [source], out)])
+    return cast("Mode", mode), cast("Coordinates", coordinates), cast("Rounding", rounding)
 
 
 def _scales(low: Lowering, node: Node, before: tuple[int, ...], after: tuple[int, ...]) -> tuple[float, float] | None:
-    """The model's own scales where they are not simply the ratio of the extents."""
-    index = 1 if node.op == "Upsample" or low.graph.opset < 11 else 2
+    """The model's own scales of rows and columns where they are not simply the ratio of the extents."""
+    rank = len(before)
+    axes = [int(axis) % rank for axis in node.attributes.get("axes", range(rank))]
+    given = _given_scales(low, node)
+    policy = str(node.attributes.get("keep_aspect_ratio_policy", "stretch"))
+    if not given and policy != "stretch":
+        wanted = [int(size) for size in low.graph.constant(node, 3).reshape(-1)]
+        ratios = [size / before[axis] for size, axis in zip(wanted, axes, strict=True)]
+        given = [min(ratios) if policy == "not_larger" else max(ratios)] * len(axes)
+    if len(given) != len(axes):
+        return None
+    own = dict(zip(axes, given, strict=True))
+    scales = own.get(rank - 2, 1.0) if rank == 4 else 1.0, own.get(rank - 1, 1.0)
+    ratio = pair([b / a for a, b in zip(before[2:], after[2:], strict=True)], 1.0)
+    return None if scales == ratio else scales
+
+
+def _given_scales(low: Lowering, node: Node) -> Sequence[float]:
+    """By axis; none where the sizes are given, or where they are computed."""
+    index = 1 if node.op == "Upsample" or low.graph.opset < _MODES_SINCE else 2
     given: Sequence[float] = node.attributes.get("scales", ())
     if not given and node.given(index) and node.inputs[index] in low.graph.constants:
-        given = [float(s) for s in low.graph.constant(node, index).reshape(-1)]
-    if len(given) < 2:
-        return None
-    ratio = pair([b / a for a, b in zip(before[2:], after[2:], strict=True)], 1.0)
-    last = (float(given[-2]), float(given[-1]))  # of a sequence the first is its channels', which is 1
-    return None if last == ratio else last
+        given = [float(scale) for scale in low.graph.constant(node, index).reshape(-1)]
+    return given
 
 
 def channel_norm(low: Lowering, group: Group) -> None:

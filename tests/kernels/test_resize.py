@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -36,11 +38,16 @@ def specs(draw: st.DrawFn) -> Resize:
     image, channels = draw(st.tuples(st.integers(1, 6), st.integers(1, 6))), draw(st.sampled_from((1, 3, 8, 21, 40)))
     scales = draw(st.tuples(*[st.sampled_from((0.5, 1.0, 1.5, 2.0, 2.25, 4.0))] * 2))
     out = tuple(max(1, int(extent * scale)) for extent, scale in zip(image, scales, strict=True))
-    mode: Mode = draw(st.sampled_from(("nearest", "linear")))
+    mode: Mode = draw(st.sampled_from(("nearest", "linear", "cubic")))
     coordinates, rounding = draw(st.sampled_from(COORDINATES)), draw(st.sampled_from(ROUNDINGS))
     images, shape = draw(st.integers(1, 2)), (*out, channels)
     source, target = draw(views((images, *image, channels))), draw(views((images, *shape)))
-    return Resize(source, target, mode, coordinates, rounding, scales, draw(programs((images, *shape))))
+    program, sharpness, inside = (
+        draw(programs((images, *shape))),
+        draw(st.sampled_from((-0.75, -0.5))),
+        draw(st.booleans()),
+    )
+    return Resize(source, target, mode, coordinates, rounding, scales, program, sharpness, inside)
 
 
 def places(spec: Resize, axis: int) -> Array:
@@ -66,6 +73,8 @@ def along(spec: Resize, values: Array, axis: int) -> Array:
             "round_prefer_ceil": np.floor(at + 0.5),
         }[spec.rounding]
         return np.take(values, rounded.clip(0, last).astype(int), axis)
+    if spec.mode == "cubic":
+        return keys(spec, values, at, axis)
     at = at.clip(0, last)
     low = np.floor(at).astype(int)
     share = (at - low).reshape([-1 if a == axis else 1 for a in range(4)])
@@ -73,7 +82,22 @@ def along(spec: Resize, values: Array, axis: int) -> Array:
     return found
 
 
-@few(12)
+def keys(spec: Resize, values: Array, at: Array, axis: int) -> Array:
+    """Cubic convolution along one axis, as a product with a matrix of weights."""
+    a, extent = spec.sharpness, values.shape[axis]
+    matrix = np.zeros((len(at), extent))
+    for row, place in enumerate(at):
+        for column in range(math.floor(place) - 1, math.floor(place) + 3):
+            d = abs(place - column)
+            weight = (a + 2) * d**3 - (a + 3) * d**2 + 1 if d <= 1 else a * (d**3 - 5 * d**2 + 8 * d - 4)
+            if 0 <= column < extent or not spec.inside:
+                matrix[row, min(max(column, 0), extent - 1)] += weight
+    if spec.inside:
+        matrix /= matrix.sum(1, keepdims=True)
+    return np.moveaxis(np.tensordot(matrix, values, (1, axis)), 0, axis)
+
+
+@few(16)
 @given(specs(), st.sampled_from(machines()), seeds, cuts)
 def test_matches_numpy(spec: Resize, machine: Machine, seed: int, cut: float) -> None:
     source, rest = normal(seed, spec.source.shape), epilogue(spec.program, seed)
@@ -93,6 +117,9 @@ def test_matches_numpy(spec: Resize, machine: Machine, seed: int, cut: float) ->
         ("linear", "align_corners", "floor", (2.5, 2.0)),
         ("linear", "asymmetric", "floor", (0.5, 1.3)),
         ("linear", "pytorch_half_pixel", "floor", (0.2, 2.0)),
+        ("cubic", "half_pixel", "floor", (2.0, 1.7)),
+        ("cubic", "align_corners", "floor", (2.5, 0.6)),
+        ("cubic", "asymmetric", "floor", (0.5, 3.0)),
     ],
 )
 def test_matches_onnx_runtime(

@@ -11,7 +11,7 @@ from gacer_tune.kernels.cuda.emit.function import Function
 from gacer_tune.kernels.cuda.emit.runs import each_run
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.cuda.runs import RunTile
-from gacer_tune.kernels.emit.resize import between, nearest_index, neighbours
+from gacer_tune.kernels.emit.resize import between, nearest_index, neighbours, taps, weighted
 from gacer_tune.kernels.resize import Resize, position
 
 Expr = Any
@@ -37,8 +37,16 @@ def emit(spec: Resize, tile: RunTile, gpu: Gpu, name: str) -> tirx.PrimFunc:
             found.append(between(upper, lower, down))
         return found
 
+    def cubic(index: tuple[Expr, ...], width: int) -> list[Expr]:
+        image, row, column, channel = index
+        down, across = taps(spec, rows, row), taps(spec, columns, column)
+        lines = [[function.load_run(0, (image, y, x, channel), width) for x, _ in across] for y, _ in down]
+        return [
+            weighted(down, [weighted(across, [T.bind(run[i]) for run in line]) for line in lines]) for i in range(width)
+        ]
+
     def body(index: tuple[Expr, ...], width: int) -> None:
-        values = (nearest if spec.mode == "nearest" else linear)(index, width)
+        values = {"nearest": nearest, "linear": linear, "cubic": cubic}[spec.mode](index, width)
         function.store_run(-1, index, function.finish_run(spec.program, 1, index, values))
 
     return function.build(lambda block: each_run(function, spec.out.shape, tile, block, body))
