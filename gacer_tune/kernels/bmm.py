@@ -4,7 +4,8 @@ A work item is a block of rows and columns of one product. Its register tiles ke
 the whole reduction, in order, so that every variant gives the same bits. Tiles of rows differ by one row at most, so
 that none is left with a few rows only. Weights are packed beforehand; another right matrix is read where it is, or the
 columns a tile needs are first packed, side by side, into scratch: necessary where they are not neighbours in memory
-(a transposed key matrix), worth it where rows of the right matrix lie far apart.
+(a transposed key matrix), worth it where rows of the right matrix lie far apart. A product with one column, of rows
+whose elements are neighbours, has its rows folded (emit.fold) instead: vectors run along the reduction.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class BatchMatmul:
         """Number of products, m, n, k."""
         m, n = self.out.shape[-2:]
         return self.out.size // (m * n), m, n, self.left.shape[-1]
+
+    @property
+    def folded(self) -> bool:
+        """Whether vectors run along the reduction."""
+        return self.out.shape[-1] == 1 and self.left.strides[-1] == 1 and not self.constant
 
     @property
     def flops(self) -> int:
@@ -120,6 +126,8 @@ def candidates(spec: BatchMatmul, machine: Machine) -> list[BmmTile]:
         wishes = [(pairs[0], wanted, down) for wanted, down in ((FEW, 2), (MANY, 2), (FEW, FEW))]
         wishes += [(pair, FEW, 2) for pair in pairs[1:]]
         return list(dict.fromkeys(_weighted(spec, machine, *wish) for wish in wishes))
+    if spec.folded:
+        return list(dict.fromkeys(_blocked(spec, machine, pairs[0], wanted, False) for wanted in (FEW, MANY)))
     _, m, n, _ = spec.extents
     far = spec.right.strides[-2] > 2 * n
     packing = [True] if spec.right.strides[-1] != 1 else [True, False] if far and m > 16 else [False, True]

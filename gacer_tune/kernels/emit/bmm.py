@@ -11,11 +11,12 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, grid
 from gacer_tune.kernels.emit.blocks import block_of, fetch, part, pieces, run, sized, splat, unravel
+from gacer_tune.kernels.emit.fold import SUM, Fold
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.scalar import lanes
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import ceildiv
-from gacer_tune.kernels.views import merged_outer
+from gacer_tune.kernels.views import merged_outer, part_of
 
 Expr = Any
 FETCHING = 3  # tiles of fewer rows read weights as fast as they come, and asking for them ahead only costs time
@@ -44,6 +45,8 @@ class Shape:
 def emit(spec: BatchMatmul, tile: BmmTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: left, right, operands of the program, output."""
     left, right, *rest = spec.tensors(machine)
+    if spec.folded:
+        right = part_of(right, (*range(len(right.shape) - 2), -1, -2))
     if spec.constant:
         left, *rest = merged_outer([left, *rest], 2)
     else:
@@ -65,6 +68,9 @@ class _Emitter:
         rows, product = rest % self.grid.row_blocks, rest // self.grid.row_blocks
         batch = unravel(product, self.function.tensors[-1].shape[:-2])
         size = self.tile.vectors * self.machine.vector
+        if self.spec.folded:
+            self.rows(Place(batch, 0, 0), rows, self.fold)
+            return
         if not self.spec.constant and (self.tile.packed or self.n % self.machine.vector):
             self.panel = T.alloc_buffer((self.chunk * size,), "float32", scope="local")
         with block_of(self.grid.wide, self.tile.wide, columns) as number:
@@ -79,6 +85,18 @@ class _Emitter:
         if panel is not None and self.chunk == self.k:
             self.pack(panel, place, columns, (0, self.k))
         self.rows(place, rows, lambda at, count: self.block(at, Shape(count, columns, vectors, panel)))
+
+    def fold(self, place: Place, rows: int) -> None:
+        """Each row times the only column."""
+        with loop(rows) as step:
+            row, folding = place.row + step, Fold(SUM, self.k, self.machine.vector)
+
+            def term(first: Expr, width: int) -> Expr:
+                left = self.function.load(0, (*place.batch, row, first), width)
+                return left * self.function.load(1, (*place.batch, 0, first), width)
+
+            folding.take(term)
+            self.finish(Place(place.batch, row, 0), 0, 0, T.bind(folding.result()))
 
     def rows(self, place: Place, block: Expr, body: Callable[[Place, int], None]) -> None:
         """Run body(place, rows) for each row tile of a block."""
