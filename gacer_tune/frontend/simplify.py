@@ -23,7 +23,7 @@ from gacer_tune.frontend.elementary import (
     sum_to_adds,
 )
 from gacer_tune.frontend.fold import fold_constants
-from gacer_tune.frontend.gemm import normalise_gemm
+from gacer_tune.frontend.gemm import normalise_gemm, unflatten_gemm
 from gacer_tune.frontend.graph import Graph, rewrite, sweep
 from gacer_tune.frontend.inference import infer_types
 from gacer_tune.frontend.joining import join_products
@@ -44,7 +44,7 @@ _SPELLING = (
     *(sum_to_adds, dropout_to_identity, lp_normalization_to_quotient),
     *(attention_to_products, rotary_to_products),
 )
-_PRODUCTS = (normalise_gemm, einsum_to_products, vector_product)
+_PRODUCTS = (normalise_gemm, unflatten_gemm, einsum_to_products, vector_product)
 _NORMS = (name_layernorm, name_rmsnorm, recognise_layernorm, recognise_rmsnorm)
 _FUSION = (name_activation, recognise_activation, *_NORMS, *_PRODUCTS, fold_affine)
 
