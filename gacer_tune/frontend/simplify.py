@@ -31,6 +31,7 @@ from gacer_tune.frontend.layernorm import name_layernorm, recognise_layernorm
 from gacer_tune.frontend.rmsnorm import name_rmsnorm, recognise_rmsnorm
 from gacer_tune.frontend.rotary import rotary_to_products
 from gacer_tune.frontend.structure import name_nodes
+from gacer_tune.frontend.volumes import volume_to_images
 
 # Patterns of onnxslim we do not want. Conv and Gemm followed by arithmetic: our own `fold_affine` minds the axis along
 # which a constant is broadcast. FusionGemm puts a Gemm between two Reshapes where MatMul and Add fuse better.
@@ -74,6 +75,7 @@ def canonicalise(graph: Graph) -> None:
         changed |= rewrite(graph, (batchnorm_to_mul_add,))
         if changed:
             infer_types(graph)
+    rewrite(graph, (volume_to_images,))
     fold_constants(graph)
     remove_identities(graph)
     join_products(graph)

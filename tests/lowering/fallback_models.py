@@ -190,7 +190,8 @@ def refused_by_rules(net: Net) -> None:
     """Operators that a rule knows, in forms it does not."""
     volume, rng = net.x(1, 4, 6, 6, 6), np.random.default_rng(0)
     weight = net.const(rng.standard_normal((2, 4, 3, 3, 3)).astype(f32))
-    net.op("Conv", [volume, weight, net.const(np.array([1, -1], f32))], pads=[1, 0, 1, 1, 0, 1], strides=[2, 1, 2])
+    groups = [volume, net.const(rng.standard_normal((2, 2, 3, 3, 3)).astype(f32)), net.const(np.array([1, -1], f32))]
+    net.op("Conv", groups, pads=[1, 0, 1, 1, 0, 1], strides=[2, 1, 2], group=2)
     net.nodes.append(node("Conv", [volume, weight], ["conv_before"], auto_pad="SAME_UPPER"))
     net.tested.append(net.nodes[-1].name)
     net.nodes.append(node("Relu", ["conv_before"], ["conv_behind"]))
@@ -206,7 +207,7 @@ def refused_by_rules(net: Net) -> None:
     factors = [net.const(rng.standard_normal((4, 5)).astype(f32)) for _ in range(2)]
     net.op("LayerNormalization", [net.x(3, 4, 5), *factors], axis=1, epsilon=0.01)
     weight = net.const(rng.standard_normal((4, 3, 2, 2, 2)).astype(f32))
-    net.op("ConvTranspose", [volume, weight], strides=[2, 2, 2])
+    net.op("ConvTranspose", [volume, weight], strides=[3, 2, 2])
 
 
 def recent(net: Net) -> None:
