@@ -61,7 +61,7 @@ def attention_to_products(uses: Uses, node: onnx.NodeProto) -> Replacement | Non
     where = f"node {label(node)!r} (Attention)"
     _check(uses, node, where)
     heads = _heads(uses, node, where)
-    emit, dtype = Emitter(uses, node.output[0]), helper.tensor_dtype_to_np_dtype(uses.types[node.input[0]].element)
+    emit, dtype = Emitter(uses, label(node)), helper.tensor_dtype_to_np_dtype(uses.types[node.input[0]].element)
     bias, seen = _bias(emit, node, heads, dtype)
     scale = emit.constant(np.asarray(attribute(node, "scale", heads.depth**-0.5), dtype), "scale")
     softcap = attribute(node, "softcap", 0.0)

@@ -17,6 +17,7 @@ from gacer_tune.frontend import contrib_attention, contrib_norms, contrib_produc
 from gacer_tune.frontend.cells import Emitter
 from gacer_tune.frontend.contrib_node import Given
 from gacer_tune.frontend.graph import Graph, Uses
+from gacer_tune.frontend.nodes import label
 
 DOMAIN = "com.microsoft"
 _NORMS_SINCE = 17  # opset from which LayerNormalization is one of ai.onnx
@@ -35,6 +36,7 @@ class Operator:
     attributes: tuple[str, ...] = ()
 
 
+_PRODUCTS = ("Conv", "Gemm", "MatMul")
 _CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides", "activation", "activation_params")
 _FACTORS = ("alpha", "beta", "transA", "transB")
 _ACTIVATION = ("activation", "activation_alpha", "activation_beta", "activation_gamma")
@@ -76,7 +78,7 @@ def spell_out(model: onnx.ModelProto) -> None:
         if operator is None:
             nodes.append(node)
             continue
-        emit = Emitter(uses, next(name for name in node.output if name))
+        emit = Emitter(uses, label(node))
         nodes += _spelt(operator, Given(node, emit, known))
         model.graph.initializer.extend(emit.constants)
     del model.graph.node[:]
@@ -112,6 +114,9 @@ def _spelt(operator: Operator, given: Given) -> list[onnx.NodeProto]:
     except TypeError as error:  # an attribute of another type
         raise UserError(str(error)) from None
     nodes = list(given.emit.nodes)
+    products = [one for one in nodes if one.op_type in _PRODUCTS]
+    if len(products) == 1 and given.node.name:  # it is found under the name that ONNX Runtime has for it
+        products[0].name = given.node.name
     for number, output in enumerate(given.node.output):
         if not output:
             continue

@@ -55,7 +55,7 @@ def rotary_to_products(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
     """RotaryEmbedding of 3 or 4 dimensions, by tables of angles for positions or by the angles themselves."""
     if node.op_type != "RotaryEmbedding" or node.domain or any(name and name not in uses.types for name in node.input):
         return None
-    emit, x = Emitter(uses, node.output[0]), node.input[0]
+    emit, x = Emitter(uses, label(node)), node.input[0]
     turn = _turn(emit, node)
     flat = len(uses.types[x].shape) == 3
     tables = (

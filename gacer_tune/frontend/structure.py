@@ -16,6 +16,7 @@ from gacer_tune.frontend.nodes import label, op_name, reads
 MIN_OPSET = 7  # older operators broadcast and normalise differently
 MAX_NAMES = 10
 _DEFAULT_DOMAINS = ("", "ai.onnx")
+_BLOCKED = "com.microsoft.nchwc"  # what ONNX Runtime writes for one kind of processor
 
 
 def listing(names: Iterable[str]) -> str:
@@ -84,7 +85,8 @@ def check_domains(model: onnx.ModelProto) -> None:
         node.domain = ""
     if custom:
         lists = "; ".join(f"{domain}: {listing(names)}" for domain, names in sorted(custom.items()))
-        raise UserError(f"custom operators are not supported, only ai.onnx and some of com.microsoft: {lists}")
+        hint = "; let ONNX Runtime save it with ORT_ENABLE_EXTENDED at most" if _BLOCKED in custom else ""
+        raise UserError(f"custom operators are not supported, only ai.onnx and some of com.microsoft: {lists}{hint}")
     version = next(item.version for item in model.opset_import if item.domain in _DEFAULT_DOMAINS)
     del model.opset_import[:]
     model.opset_import.append(onnx.helper.make_opsetid("", version))

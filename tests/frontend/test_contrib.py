@@ -183,6 +183,12 @@ def test_results_are_those_of_onnxruntime(name: str, tmp_path: Path) -> None:
     assert difference(built, simple, feeds) <= CLOSE
 
 
+def test_a_product_keeps_its_name(tmp_path: Path) -> None:
+    for built, op_type in ((product(alpha=0.3), "MatMul"), (conv("Relu"), "Conv")):
+        simple = spelt(built, tmp_path)
+        assert [item.name for item in simple.graph.node if item.op_type == op_type] == ["n_y"]
+
+
 def test_each_operator_is_tested() -> None:
     assert {built.graph.node[0].op_type for built in MODELS.values()} == OPERATORS.keys() | UNMARKED.keys()
 

@@ -41,6 +41,15 @@ def test_custom_operators_are_listed_by_domain(tmp_path: Path) -> None:
     )
 
 
+def test_what_onnxruntime_saves_for_one_processor_is_refused_with_a_hint(tmp_path: Path) -> None:
+    built = model([node("Conv", ["x"], ["y"], domain="com.microsoft.nchwc")], {"x": [2]}, ["y"])
+    built.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
+    assert refusal(tmp_path, built) == (
+        "custom operators are not supported, only ai.onnx and some of com.microsoft: com.microsoft.nchwc: n_y (Conv);"
+        " let ONNX Runtime save it with ORT_ENABLE_EXTENDED at most"
+    )
+
+
 def test_long_lists_are_cut(tmp_path: Path) -> None:
     built = chain("y")
     built.graph.node.extend(node("Blob", ["x"], [f"b{i}"], domain="acme", name=f"n{i}") for i in range(13))
