@@ -8,7 +8,7 @@ from typing import Literal
 
 from gacer_tune.search.trial import Trial
 
-Stage = Literal["read", "metaschedule", "compile", "profile", "search", "accept", "write"]
+Stage = Literal["size", "read", "metaschedule", "compile", "profile", "search", "accept", "write"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What a tuning run is asked to do, and in which words it is refused.
 
 A model is written `[NAME=]PATH[:KEY=VALUE]...` with the keys batch, instances, weight and slo_ms:
-`det.onnx`, `det=models/yolo.onnx:batch=4:instances=2`. A first `=` ends a name only if no `/` comes before it, and a
+`det.onnx`, `det=models/yolo.onnx:batch=4:instances=2`, `det.onnx:batch=1..8` where the size is to be found. A first
+`=` ends a name only if no `/` comes before it, and a
 `:` begins an option only if `KEY=` follows, so `runs/lr=0.1/a:b.onnx` is a path; `./lr=0.1.onnx` makes one of
 `lr=0.1.onnx`. A path that ends in `:KEY=VALUE` itself can be written in the YAML file only.
 """
@@ -11,14 +12,14 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gacer_tune.errors import UserError
+from gacer_tune.instances import one_by_one
 from gacer_tune.yaml_file import read_mapping
 
 MOST_INSTANCES = 64
@@ -26,6 +27,7 @@ MOST_KERNEL_TRIALS = 10_000
 _MOST_NAME = 100
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|)")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+_RANGE = re.compile(r"(\d{1,6})\.\.(\d{1,6})")
 _DIMS = re.compile(r"\d{1,18}(?:x\d{1,18})*")
 _ALIASES = {"budget": "budget_s"}  # as users write it -> the field
 _ALLOWED = {
@@ -70,13 +72,27 @@ def _tenants(value: object) -> object:
     return tuple(parse_model(entry) if isinstance(entry, str) else entry for entry in value)
 
 
+def _ranges(values: object) -> object:
+    """`batch: 1..8` as `batch: 1` and `most_batch: 8`; the same for instances."""
+    if not isinstance(values, Mapping):
+        return values
+    found = dict(values)
+    for key in ("batch", "instances"):
+        if isinstance(given := found.get(key), str) and (both := _RANGE.fullmatch(given)) is not None:
+            found[key], found[f"most_{key}"] = int(both[1]), int(both[2])
+    return found
+
+
 AnyPath = Annotated[Path, BeforeValidator(_path)]
 Shape = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_dims)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class TenantSettings(BaseModel):
-    """One model of the workload. Without a name it has that of its file, without the ending."""
+    """One model of the workload. Without a name it has that of its file, without the ending.
+
+    most_batch, most_instances: up to where the tuner may raise them; None: they stay.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -87,6 +103,10 @@ class TenantSettings(BaseModel):
     weight: Above0 = 1.0
     slo_ms: Above0 | None = None
     instances: int = Field(default=1, ge=1, le=MOST_INSTANCES)
+    most_batch: int | None = None
+    most_instances: int | None = Field(default=None, le=MOST_INSTANCES)
+
+    _split_ranges = model_validator(mode="before")(_ranges)
 
     @field_validator("name")
     @classmethod
@@ -95,6 +115,16 @@ class TenantSettings(BaseModel):
         if not (plain and 0 < len(name) <= _MOST_NAME):
             raise ValueError(f"1 to {_MOST_NAME} printable characters without / : = and outer spaces")
         return name
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> TenantSettings:
+        for key, least, most in (
+            ("batch", self.batch, self.most_batch),
+            ("instances", self.instances, self.most_instances),
+        ):
+            if most is not None and (least is None or most < least):
+                raise UserError(f"{key} {least or ''}..{most}: the range must rise, as in 1..8")
+        return self
 
     @model_validator(mode="after")
     def _name_after_file(self) -> TenantSettings:
@@ -134,7 +164,7 @@ class Settings(BaseModel):
     @field_validator("tenants")
     @classmethod
     def _one_by_one(cls, tenants: tuple[TenantSettings, ...]) -> tuple[TenantSettings, ...]:
-        return _instances(tenants)
+        return one_by_one(tenants)
 
     @model_validator(mode="after")
     def _slo_has_a_tenant(self) -> Settings:
@@ -230,28 +260,6 @@ def _number(text: str) -> int | float | str:
     if re.fullmatch(r"-?\d{1,18}", text):
         return int(text)
     return float(text) if re.fullmatch(r"-?\d{1,12}\.\d{1,12}", text) else text
-
-
-def _instances(tenants: Sequence[TenantSettings]) -> tuple[TenantSettings, ...]:
-    """Each instance on its own, numbered from 1: those of one name the user chose, or of one file without a name."""
-    groups = [
-        (str(tenant.path), -1) if "name" not in tenant.model_fields_set else (tenant.name, number)
-        for number, tenant in enumerate(tenants)
-    ]
-    copies: Counter[tuple[str, int]] = Counter()
-    for group, tenant in zip(groups, tenants, strict=True):
-        copies[group] += tenant.instances
-    seen: Counter[tuple[str, int]] = Counter()
-    found = []
-    for group, tenant in zip(groups, tenants, strict=True):
-        for _ in range(tenant.instances):
-            seen[group] += 1
-            name = tenant.name if copies[group] == 1 else f"{tenant.name}#{seen[group]}"
-            found.append(tenant.model_copy(update={"name": name, "instances": 1}))
-    for name, count in Counter(tenant.name for tenant in found).items():
-        if count > 1:
-            raise UserError(f"name {name!r} was given to {count} tenants, names must differ; choose them, NAME=PATH")
-    return tuple(found)
 
 
 def _faults(error: ValidationError, options: Collection[str] = ()) -> str:

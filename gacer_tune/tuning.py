@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES, baselines, objective_of
 from gacer_tune.search.stopping import stalled
 from gacer_tune.search.trial import Failure, Timing, Trial
+from gacer_tune.sizing import sized
 from gacer_tune.store.journal import Journal
 from gacer_tune.store.publish import require_writable
 from gacer_tune.targets import AnyDevice, open_device
@@ -57,26 +58,26 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
     When `stop` is set the trial in flight is finished and the best so far is published. Raises UserError for what the
     user can mend; no artifact is changed then.
     """
-    began = time.monotonic()
+    began, stop = time.monotonic(), stop or threading.Event()
     require_writable(settings.out)
+    journal = Journal(settings.out / JOURNAL)
+    if not settings.resume:
+        _set_aside(journal)
+    settings, sizes = sized(settings, journal, listen, stop)
     with ExitStack() as stack:
-        early = stack.enter_context(ChildDevice(Path(), ()))
-        if settings.simulate is None:
-            early.start()  # it imports what it needs while the models are read
-        prepared = prepare(settings, stack, listen, stop)
-        device = _device(settings, prepared, early)
-        stack.callback(device.close)
+        prepared, device = _prepared(settings, stack, listen, stop)
         hertz = check(settings, prepared, device)
         from gacer_tune.emitting import Emission, alone, emit
         from gacer_tune.learning.starting import keep_learned
         from gacer_tune.remembering import remember
 
-        found = run_search(settings, prepared, device, listen, stop or threading.Event())
+        found = run_search(settings, prepared, device, journal, listen, stop)
         listen(Event("accept", f"{PAIRS} interleaved pairs"))
         outcome = decide(settings, prepared, device, found)
         rows = measure_rows(prepared, device, outcome.schedule)
         points = measure_front(device, found.trials, outcome.schedule)
         summary = summarize(settings, outcome, (rows, tuple(points.values())), found, time.monotonic() - began)
+        summary = replace(summary, sizes=sizes)
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}
         schedules |= alone(prepared, device.lanes) | {point.name: schedule for schedule, point in points.items()}
         figures = {**json.loads(json.dumps(asdict(summary), default=str)), "reason": outcome.reason}
@@ -89,11 +90,19 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
     return summary
 
 
-def _device(settings: Settings, prepared: Prepared, early: ChildDevice) -> AnyDevice:
+def _prepared(
+    settings: Settings, stack: ExitStack, listen: Listen, stop: threading.Event
+) -> tuple[Prepared, AnyDevice]:
+    """What the search starts from, and the device that runs its schedules, until `stack` closes."""
+    early = stack.enter_context(ChildDevice(Path(), ()))
+    if settings.simulate is None:
+        early.start()  # it imports what it needs while the models are read
+    prepared = prepare(settings, stack, listen, stop)
     device = open_device(settings, prepared.workload, prepared.compiled.sources, prepared.folder, prepared.cpus)
     if isinstance(device, ChildDevice):
         device.take(early)
-    return device
+    stack.callback(device.close)
+    return prepared, device
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +138,14 @@ def check(settings: Settings, prepared: Prepared, device: AnyDevice) -> float:
 
 
 def run_search(
-    settings: Settings, prepared: Prepared, device: AnyDevice, listen: Listen, stop: threading.Event
+    settings: Settings, prepared: Prepared, device: AnyDevice, journal: Journal, listen: Listen, stop: threading.Event
 ) -> Found:
     """Search until budget, trials or `stop`; every trial is in the journal before the next one starts."""
     from gacer_tune.learning.starting import Learned, learned_before
     from gacer_tune.remembering import offered
     from gacer_tune.search import tune as searching
 
-    journal = Journal(settings.out / JOURNAL)
-    history = read_history(journal, prepared.workload.key) if settings.resume else _start_afresh(journal)
+    history = read_history(journal, prepared.workload.key)
     cached = offered(settings, prepared) if settings.warm_start else ()
     learned = learned_before(prepared) if settings.warm_start else Learned()
     options = searching.TuneOptions(
@@ -193,11 +201,10 @@ def read_history(journal: Journal, key: str) -> list[Trial]:
     return [Trial.from_json(record["trial"]) for record in records if record.get("workload") == key]
 
 
-def _start_afresh(journal: Journal) -> list[Trial]:
-    """Set an earlier journal aside, so that nothing is lost and nothing is mixed."""
+def _set_aside(journal: Journal) -> None:
+    """Keep an earlier journal under another name, so that nothing is lost and nothing is mixed."""
     if journal.path.exists():
         journal.path.replace(journal.path.with_suffix(".jsonl.old"))
-    return []
 
 
 def _progress(trials: Sequence[Trial], objective: Objective, settings: Settings, spent: float) -> Event:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PLAIN_EVERY_S = 5.0
 _STOPPING = b"\nstopping: the trial in flight is finished and the best so far is written; Ctrl-C again stops at once\n"
 _STAGES = {
+    "size": "trying sizes",
     "read": "reading the models",
     "metaschedule": "searching kernels with MetaSchedule",
     "compile": "compiling kernels",

@@ -16,7 +16,8 @@ from gacer_tune.cli.options import Batch, Json, Precision, Shapes, Simulate, Tar
 from gacer_tune.cli.output import Output, printable, table
 from gacer_tune.cli.progress import interruptible, listening
 from gacer_tune.report.units import clock_text, seconds_text
-from gacer_tune.report.verdict import Gain, verdict
+from gacer_tune.report.verdict import Gain, verdict, words
+from gacer_tune.search.sizes import Sized, sizes_text
 
 if TYPE_CHECKING:
     from gacer_tune.settings import Settings
@@ -38,7 +39,8 @@ class Options:
         typer.Argument(
             metavar="MODEL...",
             help="ONNX files, each as [NAME=]PATH[:batch=N][:instances=N][:weight=X][:slo_ms=X], as in "
-            "det=yolo.onnx:batch=4. A file given twice runs twice, with one set of weights.",
+            "det=yolo.onnx:batch=4. A file given twice runs twice, with one set of weights. Where N is a range, "
+            "as in batch=1..8, the sizes that do most work in a second are found first.",
         ),
     ] = None
     config: Annotated[Folder, Option("-c", "--config", metavar="FILE", help="Models and options as YAML.")] = None
@@ -186,6 +188,11 @@ def _metaschedule(summary: Summary) -> dict[str, int]:
 
 def _show(summary: Summary, effort: Effort, searched: dict[str, int] | None, output: Output) -> None:
     console = output.console()
+    if summary.sizes is not None:
+        console.print(sizes_table(summary.sizes))
+        output.say(
+            f"sizes: {sizes_text(summary.sizes.names, summary.sizes.chosen)}, {summary.sizes.gain:.2f}x the work."
+        )
     console.print(
         gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s, r.breadth_first_s) for r in summary.rows])
     )
@@ -207,6 +214,17 @@ def _show(summary: Summary, effort: Effort, searched: dict[str, int] | None, out
     )
     for path in summary.files:
         output.say(f"  {path}")
+
+
+def sizes_table(found: Sized) -> Table:
+    """Every size that was measured, and its work a second over that of the least ones."""
+    made = table("batch x instances", "fastest usual way", "a round", "work a second", texts=2)
+    for probe in found.probes:
+        gain = probe.why or f"{probe.gain:.2f}x"
+        style = "bold" if probe.sizes == found.chosen else None
+        cells = (printable(sizes_text(found.names, probe.sizes)), words(probe.plan), seconds_text(probe.round_s))
+        made.add_row(*cells, printable(gain), style=style)
+    return made
 
 
 def gains(rows: list[Gain]) -> Table:

@@ -29,6 +29,7 @@ def report_html(report: Report) -> str:
         + "".join(
             (
                 _headline(report.figures),
+                _sizes(report.figures),
                 _tenants(report),
                 _front(report),
                 _timelines(report),
@@ -53,6 +54,17 @@ def _headline(figures: Figures) -> str:
         f'<p class="quiet">{escape(seconds_text(figures.baseline_s))} before, {escape(seconds_text(figures.best_s))} '
         f"after{escape(interval)}. {escape(spent)}.</p></header>"
     )
+
+
+def _sizes(figures: Figures) -> str:
+    """How batch and instances were found; nothing where they were given."""
+    if figures.sizes is None:
+        return ""
+    note = (
+        "Work a second: what all tenants do in a round, counted in time that an input takes alone, over the time of "
+        "the round; against the least sizes, measured in turns. The chosen sizes are marked."
+    )
+    return _section("Sizes", f"{tables.sizes(figures.sizes)}<p class='quiet'>{note}</p>")
 
 
 def _tenants(report: Report) -> str:

@@ -8,7 +8,8 @@ from html import escape
 from gacer_tune.report import svg
 from gacer_tune.report.content import FailureCount
 from gacer_tune.report.units import seconds_text
-from gacer_tune.report.verdict import Choice, Gain
+from gacer_tune.report.verdict import Choice, Gain, words
+from gacer_tune.search.sizes import Sized, sizes_text
 
 
 def gains(rows: Sequence[Gain], slow_downs: Sequence[float] = ()) -> str:
@@ -38,6 +39,19 @@ def choices(tenants: Sequence[str], rows: Sequence[Choice]) -> str:
         for row, times in zip(rows, columns, strict=True)
     ]
     return _table(("schedule", *tenants, "together"), cells, "numbers plain")
+
+
+def sizes(found: Sized) -> str:
+    """What was measured to find batch and instances; the chosen ones are marked."""
+    cells = [
+        [
+            f"<b>{escape(text)}</b>" if probe.sizes == found.chosen else escape(text),
+            escape(words(probe.plan)), _measured(probe.round_s), escape(probe.why) or f"{probe.gain:.2f}x",
+        ]
+        for probe in found.probes
+        for text in (sizes_text(found.names, probe.sizes),)
+    ]  # fmt: skip
+    return _table(("batch x instances", "fastest usual way", "a round", "work a second"), cells)
 
 
 def _measured(seconds: float) -> str:

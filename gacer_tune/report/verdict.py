@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from gacer_tune.errors import UserError
 from gacer_tune.search.objective import ObjectiveName
+from gacer_tune.search.sizes import Sized
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Figures:
     stopped: str = ""
     interval_s: tuple[float, float] = (0.0, 0.0)
     refused: str = ""
+    sizes: Sized | None = None
 
     @staticmethod
     def from_manifest(manifest: Mapping[str, Any]) -> Figures:
@@ -72,6 +74,7 @@ class Figures:
                 str(data.get("objective", "makespan")), tuple(_gain(row) for row in data["rows"]),
                 tuple(_choice(row) for row in data.get("front", ())), str(data.get("stopped", "")),
                 _interval(data.get("interval_s", (0.0, 0.0))), str(data.get("refused", "")),
+                Sized.from_json(data["sizes"]) if data.get("sizes") else None,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             cause = f"{error} is missing" if isinstance(error, KeyError) else str(error)
