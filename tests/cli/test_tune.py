@@ -13,6 +13,7 @@ import pytest
 
 from gacer_tune.cli import main
 from gacer_tune.events import Event, Listen
+from gacer_tune.search.sizes import Probe, Size, Sized
 from gacer_tune.settings import Settings
 from tests.cli.support import Cli, Fake
 
@@ -47,6 +48,7 @@ class Summary:
     refused: str = ""
     started: str = "2 cached schedules and what 214 plans of det+seg have taught"
     files: tuple[Path, ...] = (Path("out/module.so"), Path("out/manifest.json"))
+    sizes: Sized | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,28 @@ def test_a_run_ends_with_a_table_a_sentence_and_the_paths(cli: Cli, models: Path
     assert [tenant.name for tenant in tuning.asked[0].tenants] == ["det", "seg"]
 
 
+def test_sizes_that_were_tried_are_shown_with_what_became_of_them(cli: Cli, models: Path, tuning: Tuning) -> None:
+    least, more, most = (Size(1, 1),), (Size(4, 2),), (Size(8, 2),)
+    probes = (
+        Probe(least, 1.0, "sequential", 0.01),
+        Probe(more, 1.6, "lane_per_tenant", 0.05),
+        Probe(most, 0.0, "lane_per_tenant", 0.09, "95 % of det#1 in 91 ms, its SLO is 60 ms"),
+    )
+    tuning.summary = Summary(sizes=Sized(("det",), probes, more))
+    said = cli("tune", f"{models / 'det.onnx'}:batch=1..8:instances=1..2")
+    assert said.code == 0, said.err
+    (asked,) = tuning.asked[0].tenants
+    assert (asked.batch, asked.most_batch, asked.most_instances) == (1, 8, 2)
+    lines = said.out.splitlines()
+    rows = [[part.strip() for part in line.strip("│").split("│")] for line in lines[:7] if line.startswith("│")]
+    assert rows == [
+        ["det 1", "sequential", "10.0 ms", "1.00x"],
+        ["det 4 x 2", "lane per tenant", "50.0 ms", "1.60x"],
+        ["det 8 x 2", "lane per tenant", "90.0 ms", "95 % of det#1 in 91 ms, its SLO is 60 ms"],
+    ]
+    assert "sizes: det 4 x 2, 1.60x the work." in lines
+
+
 def test_no_gain_is_said_plainly(cli: Cli, models: Path, tuning: Tuning) -> None:
     tuning.summary = Summary(accepted=False, speedup=1.0, p_value=0.4, baseline="sequential")
     said = cli("tune", models / "det.onnx")
@@ -132,7 +156,7 @@ def test_json_is_the_last_line_and_alone_on_stdout(cli: Cli, models: Path, tunin
         "failed_trials": 2, "files": ["out/module.so", "out/manifest.json"], "interrupted": False, "origin": "evolve",
         "p_value": 0.001, "seconds_spent": 125.0, "speedup": 1.234, "strategy": "evolve", "trials": 41,
         "trials_per_minute": 19.7, "stopped": "the time is used up", "interval_s": [0.0148, 0.0153],
-        "refused": "", "started": "2 cached schedules and what 214 plans of det+seg have taught",
+        "refused": "", "sizes": None, "started": "2 cached schedules and what 214 plans of det+seg have taught",
         "rows": [
             dict(name="det", sequential_s=0.01, lane_per_tenant_s=0.012, tuned_s=0.008, breadth_first_s=0.009),
             dict(name="together", sequential_s=0.021, lane_per_tenant_s=0.0185, tuned_s=0.015, breadth_first_s=0.02),
