@@ -54,7 +54,10 @@ def test_matches_numpy(spec: Reduce, machine: Machine, seed: int, cut: float) ->
     if spec.kind == "prod":
         source = 1 + source / 20  # stays far from overflow
     found = outputs(spec, [operand(spec.source, source), *rest], machine, cut)
-    assert error(found, evaluated(spec.program, reference(spec, source), [gate.array for gate in rest])) <= TOLERANCE
+    folded = reference(spec, source)
+    # What is summed may cancel, and its rounding does not: 1e-7 of all that went in.
+    lost = 1e-7 * float(reference(spec, abs(source)).max() / max(abs(folded).max(), 0.02))
+    assert error(found, evaluated(spec.program, folded, [gate.array for gate in rest])) <= TOLERANCE + lost
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])

@@ -142,13 +142,13 @@ def outputs(spec: Any, inputs: Sequence[Operand], machine: Machine, cut: float =
 
 
 def error(found: Array, expected: Array) -> float:
-    """Largest difference relative to the largest value (at least 1e-3, for results that cancel to nothing).
+    """Largest difference relative to the largest value (at least 0.02, for results that cancel to nothing).
 
     Infinite when the shapes differ, not a number when one of the two is not finite where the other is.
     """
     if found.shape != expected.shape:
         return math.inf
-    return float(np.abs(found.astype(np.float64) - expected).max() / max(np.abs(expected).max(), 1e-3))
+    return float(np.abs(found.astype(np.float64) - expected).max() / max(np.abs(expected).max(), 0.02))
 
 
 def close(found: Array, expected: Array, tolerance: float = TOLERANCE) -> None:
