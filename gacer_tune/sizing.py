@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from gacer_tune.errors import UserError
 from gacer_tune.events import Event, Listen
@@ -16,9 +16,9 @@ from gacer_tune.instances import Group, base_name, groups, resized
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.preparing import Prepared, prepare
 from gacer_tune.search.seeds import alone_s, baselines
-from gacer_tune.search.sizes import Probe, Sized, Sizes, climb, sizes_text
+from gacer_tune.search.sizes import Probe, Ranges, Sized, Sizes, climb, sizes_text
 from gacer_tune.search.trial import Failure, Timing, merged
-from gacer_tune.store.journal import Journal
+from gacer_tune.store.journal import JOURNAL, Journal
 from gacer_tune.targets import AnyDevice, open_device
 
 if TYPE_CHECKING:
@@ -28,42 +28,41 @@ TURNS = 5  # of the sizes so far and of others, one after the other: machines dr
 RUNS = 3  # in each turn
 
 
-def sized(settings: Settings, journal: Journal, listen: Listen, stop: threading.Event) -> tuple[Settings, Sized | None]:
+def sized(settings: Settings, listen: Listen, stop: threading.Event) -> tuple[Settings, Sized | None]:
     """The settings with the sizes that do the most work in a second, and how they were found; None without ranges.
 
     Work is counted in seconds that an input takes alone on all lanes, by the tenants' weights. Sizes with which the
     95th percentile of a tenant's completions misses its SLO may not be. Ends after `budget_s` seconds of measuring or
-    when `stop` is set, too, with the best until then. What was found is in the journal, and not looked for again where
-    it is. Raises UserError like `prepare`.
+    when `stop` is set, too, with the best until then. A run that is resumed keeps what `keep` has written. Raises
+    UserError like `prepare`.
     """
     among = groups(settings.tenants)
     if not among:
         return settings, None
-    found = _known(journal, among)
+    names = tuple(group.name for group in among)
+    least, most = tuple(group.least for group in among), tuple(group.most for group in among)
+    found = _kept(Journal(settings.out / JOURNAL), (names, least, most)) if settings.resume else None
     if found is None:
         with _Prober(settings, among, listen) as prober:
-            prober.begin()
+            prober.begin(least)
             chosen = climb(
-                _least(among), tuple(group.most for group in among), prober.gain,
-                lambda: stop.is_set() or prober.spent_s >= settings.budget_s,
+                least, most, prober.gain, lambda: stop.is_set() or prober.spent_s >= settings.budget_s
             )  # fmt: skip
-        found = Sized(tuple(group.name for group in among), tuple(prober.probes), chosen)
-        journal.append({"sizes": asdict(found), "ranges": _ranges(among)})
+        found = Sized(names, least, most, tuple(prober.probes), chosen)
     return _with_sizes(settings, among, found.chosen), found
 
 
-def _known(journal: Journal, among: Sequence[Group]) -> Sized | None:
-    """What was found for these models and ranges before."""
-    records = [r for r in journal.read()[0] if "sizes" in r and r.get("ranges") == _ranges(among)]
-    return Sized.from_json(records[-1]["sizes"]) if records else None
+def keep(journal: Journal, found: Sized) -> None:
+    """Write down what was found, unless it stands there."""
+    if _kept(journal, found.ranges) != found:
+        journal.append({"sizes": asdict(found)})
 
 
-def _ranges(among: Sequence[Group]) -> list[list[Any]]:
-    return [[group.name, *astuple(group.least), *astuple(group.most)] for group in among]
-
-
-def _least(among: Sequence[Group]) -> Sizes:
-    return tuple(group.least for group in among)
+def _kept(journal: Journal, ranges: Ranges) -> Sized | None:
+    """What was found last, if it was for these models and ranges."""
+    records = [record["sizes"] for record in journal.read()[0] if "sizes" in record]
+    found = Sized.from_json(records[-1]) if records else None
+    return found if found is not None and found.ranges == ranges else None
 
 
 def _with_sizes(settings: Settings, among: Sequence[Group], sizes: Sizes) -> Settings:
@@ -94,7 +93,9 @@ class _Prober:
     """Measures sizes beside those that are the best so far, which stay open meanwhile."""
 
     def __init__(self, settings: Settings, among: Sequence[Group], listen: Listen) -> None:
-        self.settings, self.among, self.listen = settings, among, listen
+        # Kernels that are searched for minutes are for the sizes that are chosen.
+        self.settings = settings.model_copy(update={"kernels": "own"})
+        self.among, self.listen = among, listen
         self.probes: list[Probe] = []
         self._open: dict[Sizes, _Open] = {}
         self._gains: dict[Sizes, float] = {}
@@ -107,9 +108,8 @@ class _Prober:
     def __exit__(self, *exception: object) -> None:
         self._close(())
 
-    def begin(self) -> None:
+    def begin(self, least: Sizes) -> None:
         """Measure the least sizes; all that is asked later is held against them."""
-        least = _least(self.among)
         opened = self._opened(least)
         if isinstance(opened, Failure):
             raise UserError(f"sizes: the least ones cannot be run: {opened.kind}: {opened.message}")

@@ -26,16 +26,16 @@ from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES, baselines, objective_of
 from gacer_tune.search.stopping import stalled
 from gacer_tune.search.trial import Failure, Timing, Trial
-from gacer_tune.sizing import sized
-from gacer_tune.store.journal import Journal
+from gacer_tune.sizing import keep, sized
+from gacer_tune.store.journal import JOURNAL, Journal
 from gacer_tune.store.publish import require_writable
 from gacer_tune.targets import AnyDevice, open_device
 
 if TYPE_CHECKING:
     from gacer_tune.search.acceptance import Outcome
+    from gacer_tune.search.sizes import Sized
     from gacer_tune.settings import Settings
 
-JOURNAL = "journal.jsonl"
 PAIRS = 30
 # They import scipy and xgboost, which takes long: done while the device opens.
 SEARCHING = ("gacer_tune.search.tune", "gacer_tune.remembering", "gacer_tune.learning.starting", "gacer_tune.emitting")
@@ -60,10 +60,7 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
     """
     began, stop = time.monotonic(), stop or threading.Event()
     require_writable(settings.out)
-    journal = Journal(settings.out / JOURNAL)
-    if not settings.resume:
-        _set_aside(journal)
-    settings, sizes = sized(settings, journal, listen, stop)
+    settings, sizes = sized(settings, listen, stop)
     with ExitStack() as stack:
         prepared, device = _prepared(settings, stack, listen, stop)
         hertz = check(settings, prepared, device)
@@ -71,7 +68,8 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         from gacer_tune.learning.starting import keep_learned
         from gacer_tune.remembering import remember
 
-        found = run_search(settings, prepared, device, journal, listen, stop)
+        history = _begin(settings, prepared, sizes)
+        found = run_search(settings, prepared, device, history, listen, stop)
         listen(Event("accept", f"{PAIRS} interleaved pairs"))
         outcome = decide(settings, prepared, device, found)
         rows = measure_rows(prepared, device, outcome.schedule)
@@ -138,14 +136,19 @@ def check(settings: Settings, prepared: Prepared, device: AnyDevice) -> float:
 
 
 def run_search(
-    settings: Settings, prepared: Prepared, device: AnyDevice, journal: Journal, listen: Listen, stop: threading.Event
+    settings: Settings,
+    prepared: Prepared,
+    device: AnyDevice,
+    history: Sequence[Trial],
+    listen: Listen,
+    stop: threading.Event,
 ) -> Found:
     """Search until budget, trials or `stop`; every trial is in the journal before the next one starts."""
     from gacer_tune.learning.starting import Learned, learned_before
     from gacer_tune.remembering import offered
     from gacer_tune.search import tune as searching
 
-    history = read_history(journal, prepared.workload.key)
+    journal = Journal(settings.out / JOURNAL)
     cached = offered(settings, prepared) if settings.warm_start else ()
     learned = learned_before(prepared) if settings.warm_start else Learned()
     options = searching.TuneOptions(
@@ -201,10 +204,15 @@ def read_history(journal: Journal, key: str) -> list[Trial]:
     return [Trial.from_json(record["trial"]) for record in records if record.get("workload") == key]
 
 
-def _set_aside(journal: Journal) -> None:
-    """Keep an earlier journal under another name, so that nothing is lost and nothing is mixed."""
-    if journal.path.exists():
+def _begin(settings: Settings, prepared: Prepared, sizes: Sized | None) -> list[Trial]:
+    """The trials that a resumed run goes on from. A journal that is not gone on with gets another name, so that nothing
+    is lost and nothing is mixed."""
+    journal = Journal(settings.out / JOURNAL)
+    if not settings.resume and journal.path.exists():
         journal.path.replace(journal.path.with_suffix(".jsonl.old"))
+    if sizes is not None:
+        keep(journal, sizes)
+    return read_history(journal, prepared.workload.key)
 
 
 def _progress(trials: Sequence[Trial], objective: Objective, settings: Settings, spent: float) -> Event:

@@ -15,8 +15,8 @@ from gacer_tune.runtime import load
 from gacer_tune.search.sizes import Size
 from gacer_tune.settings import Settings, parse_model
 from gacer_tune.sizing import sized
-from gacer_tune.store.journal import Journal
-from gacer_tune.tuning import JOURNAL, Summary, tune
+from gacer_tune.store.journal import JOURNAL, Journal
+from gacer_tune.tuning import Summary, tune
 from tests.support.compiled import FOLDER
 
 ONE = Size(1, 1)
@@ -74,15 +74,13 @@ def test_an_slo_bounds_the_sizes(tmp_path: Path) -> None:
 
 def test_without_ranges_nothing_is_tried(model: Path, tmp_path: Path) -> None:
     given = settings(f"{model}:batch=2", tmp_path)
-    journal = Journal(tmp_path / JOURNAL)
-    assert sized(given, journal, quiet, threading.Event()) == (given, None)
-    assert not journal.path.exists()
+    assert sized(given, quiet, threading.Event()) == (given, None)
 
 
 def test_who_stops_gets_the_least_sizes(model: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
-    changed, found = sized(on_gpu(f"{model}:batch=2..6", tmp_path), Journal(tmp_path / JOURNAL), quiet, stop)
+    changed, found = sized(on_gpu(f"{model}:batch=2..6", tmp_path), quiet, stop)
     assert found is not None
     assert found.chosen == (Size(2, 1),) and len(found.probes) == 1
     assert [(tenant.batch, tenant.most_batch) for tenant in changed.tenants] == [(2, None)]

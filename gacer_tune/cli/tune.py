@@ -159,6 +159,7 @@ def _require_lanes(settings: Settings) -> None:
 
 def _show_plan(settings: Settings, output: Output) -> None:
     from gacer_tune.dry_run import plan_dry
+    from gacer_tune.instances import groups
 
     with listening() as listen:
         plan = plan_dry(settings, listen)
@@ -166,6 +167,11 @@ def _show_plan(settings: Settings, output: Output) -> None:
         f"{plan.tenants} tenants with {plan.ops} ops in {plan.kernels} kernels; {plan.functions_to_compile} functions "
         f"are still to be compiled. The search would have {plan.lanes} lanes and {clock_text(plan.budget_s)}."
     )
+    if among := groups(settings.tenants):
+        names = ", ".join(group.name for group in among)
+        output.say(
+            f"Before it, sizes of {names} would be tried, beginning with the least ones, which these figures have."
+        )
     if settings.kernels == "metaschedule":
         output.say(
             f"Before it, MetaSchedule would search {plan.kernels_to_search} kernels until each has had "

@@ -24,6 +24,7 @@ class Size:
 
 
 Sizes: TypeAlias = tuple[Size, ...]
+Ranges: TypeAlias = tuple[tuple[str, ...], Sizes, Sizes]  # names of models, their least and their largest sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,18 @@ def sizes_text(names: Sequence[str], sizes: Sizes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """names: of the models that have sizes. probes: all that was measured, the least sizes first; chosen: the last
-    ones that were worth it."""
+    """names: of the models that have sizes, which may be between `least` and `most`. probes: all that was measured, the
+    least sizes first; chosen: the last ones that were worth it."""
 
     names: tuple[str, ...]
+    least: Sizes
+    most: Sizes
     probes: tuple[Probe, ...]
     chosen: Sizes
+
+    @property
+    def ranges(self) -> Ranges:
+        return self.names, self.least, self.most
 
     @property
     def gain(self) -> float:
@@ -66,7 +73,8 @@ class Sized:
             Probe(_sizes(p["sizes"]), float(p["gain"]), str(p["plan"]), float(p["round_s"]), str(p["why"]))
             for p in data["probes"]
         )
-        return Sized(tuple(map(str, data["names"])), probes, _sizes(data["chosen"]))
+        least, most, chosen = (_sizes(data[key]) for key in ("least", "most", "chosen"))
+        return Sized(tuple(map(str, data["names"])), least, most, probes, chosen)
 
 
 def _sizes(data: Sequence[Mapping[str, Any]]) -> Sizes:

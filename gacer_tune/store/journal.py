@@ -18,6 +18,8 @@ from gacer_tune.store.canonical import canonical_json
 from gacer_tune.store.durable import refusing, sync_folder
 from gacer_tune.store.lock import exclusive
 
+JOURNAL = "journal.jsonl"  # of a tuning run, in the folder that it writes
+
 Record = dict[str, Any]
 
 

@@ -121,7 +121,7 @@ def test_sizes_that_were_tried_are_shown_with_what_became_of_them(cli: Cli, mode
         Probe(more, 1.6, "lane_per_tenant", 0.05),
         Probe(most, 0.0, "lane_per_tenant", 0.09, "95 % of det#1 in 91 ms, its SLO is 60 ms"),
     )
-    tuning.summary = Summary(sizes=Sized(("det",), probes, more))
+    tuning.summary = Summary(sizes=Sized(("det",), least, most, probes, more))
     said = cli("tune", f"{models / 'det.onnx'}:batch=1..8:instances=1..2")
     assert said.code == 0, said.err
     (asked,) = tuning.asked[0].tenants
@@ -134,6 +134,16 @@ def test_sizes_that_were_tried_are_shown_with_what_became_of_them(cli: Cli, mode
         ["det 8 x 2", "lane per tenant", "90.0 ms", "95 % of det#1 in 91 ms, its SLO is 60 ms"],
     ]
     assert "sizes: det 4 x 2, 1.60x the work." in lines
+
+
+def test_a_dry_run_says_which_sizes_would_be_tried(cli: Cli, models: Path, tuning: Tuning) -> None:
+    said = cli("tune", f"{models / 'det.onnx'}:batch=1..8", models / "seg.onnx", "--dry-run")
+    assert said.code == 0
+    assert (
+        "Before it, sizes of det would be tried, beginning with the least ones, which these figures have." in said.out
+    )
+    assert [tenant.batch for tenant in tuning.dry[0].tenants] == [1, None]
+    assert "sizes" not in cli("tune", models / "det.onnx", "--dry-run").out
 
 
 def test_no_gain_is_said_plainly(cli: Cli, models: Path, tuning: Tuning) -> None:

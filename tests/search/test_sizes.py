@@ -99,7 +99,7 @@ def test_nothing_is_asked_when_the_time_is_over() -> None:
 def test_what_was_found_in_words_and_in_json() -> None:
     least, more = (Size(1, 1), Size(2, 1)), (Size(4, 1), Size(2, 3))
     probes = (Probe(least, 1.0, "sequential", 0.5), Probe(more, 1.5, "breadth_first", 0.25, ""))
-    found = Sized(("det", "seg"), probes, more)
+    found = Sized(("det", "seg"), least, more, probes, more)
     assert sizes_text(found.names, found.chosen) == "det 4, seg 2 x 3"
     assert found.gain == 1.5
     assert Sized.from_json(asdict(found)) == found

@@ -26,8 +26,7 @@ from gacer_tune import inputs
 from gacer_tune.runtime import Module, load
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Trial
-from gacer_tune.store.journal import Journal
-from gacer_tune.tuning import JOURNAL
+from gacer_tune.store.journal import JOURNAL, Journal
 from models import MODELS
 
 ROOT = Path(__file__).parents[2]
