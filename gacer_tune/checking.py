@@ -22,7 +22,8 @@ from gacer_tune.store.tensors import find_arrays, put_arrays
 from gacer_tune.targets import DEFAULT_PRECISION
 
 if TYPE_CHECKING:
-    from gacer_tune.settings import Settings, TenantSettings
+    from gacer_tune.settings import Settings
+    from gacer_tune.tenant_settings import TenantSettings
 
 # Of the largest absolute value of the output; by precision on a GPU.
 TOLERANCE = 1e-3

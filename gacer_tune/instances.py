@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gacer_tune.errors import UserError
 from gacer_tune.search.sizes import Size
-
-if TYPE_CHECKING:
-    from gacer_tune.settings import TenantSettings
+from gacer_tune.tenant_settings import TenantSettings
 
 
 def one_by_one(tenants: Sequence[TenantSettings]) -> tuple[TenantSettings, ...]:

@@ -38,7 +38,8 @@ from gacer_tune.temporary import temporary_folder
 from gacer_tune.tenants import Compiled, Model, assemble, functions
 
 if TYPE_CHECKING:
-    from gacer_tune.settings import Settings, TenantSettings
+    from gacer_tune.settings import Settings
+    from gacer_tune.tenant_settings import TenantSettings
 
 
 MOST_READ = 100  # schedules of the cache that are looked at for times

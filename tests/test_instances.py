@@ -9,7 +9,8 @@ import pytest
 from gacer_tune.errors import UserError
 from gacer_tune.instances import groups, resized
 from gacer_tune.search.sizes import Size
-from gacer_tune.settings import Settings, TenantSettings, check_settings, parse_model
+from gacer_tune.settings import Settings, check_settings, parse_model
+from gacer_tune.tenant_settings import TenantSettings
 
 
 def test_a_range_begins_with_its_least_size() -> None:

@@ -19,9 +19,10 @@ from gacer_tune.devices.cuda.gpu import GpuPrint, gpu_here
 from gacer_tune.errors import UserError
 from gacer_tune.executor.cuda import libraries, nvidia
 from gacer_tune.executor.cuda.owned import Owned
-from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.settings import Settings
 from gacer_tune.store.journal import Journal
 from gacer_tune.targets import machine_of
+from gacer_tune.tenant_settings import TenantSettings
 
 
 @pytest.fixture

@@ -29,8 +29,9 @@ from gacer_tune.search.anchored import Anchored
 from gacer_tune.search.seeds import baselines
 from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
-from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.settings import Settings
 from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.tenant_settings import TenantSettings
 
 DATA = Path(__file__).parent / "data"
 MIXES = {

@@ -29,7 +29,8 @@ from gacer_tune.search.objective import Objective
 from gacer_tune.search.seeds import baselines
 from gacer_tune.search.trial import Failure
 from gacer_tune.search.tune import TuneOptions, tune
-from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.settings import Settings
+from gacer_tune.tenant_settings import TenantSettings
 from models import MODELS
 from tests.bench.sets import TOGETHER
 

@@ -27,8 +27,9 @@ from gacer_tune.learning.recording import Recording, write_recording
 from gacer_tune.preparing import prepare
 from gacer_tune.search.exhaustive import Exhaustive
 from gacer_tune.search.trial import Timing, Trial
-from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.settings import Settings
 from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.tenant_settings import TenantSettings
 from tests.replay.spaces import SPACES, path_of, space_of
 
 PASSES, RUNS = 9, 5  # each schedule at nine times far apart

@@ -25,7 +25,8 @@ from gacer_tune.events import Event
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.search.beside import Anchor
 from gacer_tune.search.trial import Failure, Timing
-from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.settings import Settings
+from gacer_tune.tenant_settings import TenantSettings
 from tests.support.compiled import FOLDER
 
 HANG_S = 1.0  # what a candidate may take here

@@ -16,8 +16,9 @@ import models
 from gacer_tune import checking
 from gacer_tune.checking import Expected, expected_outputs, require_agreement
 from gacer_tune.ir.workload import Tenant, Workload
-from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.settings import Settings
 from gacer_tune.store.cache import Cache
+from gacer_tune.tenant_settings import TenantSettings
 from tests.support.compiled import tiny
 
 NAMES = ("tiny_branchy", "tiny_attention", "tiny_mlp")

@@ -15,9 +15,10 @@ from gacer_tune.frontend import load
 from gacer_tune.kernels.machine import MACHINES
 from gacer_tune.kernels.rules import Processor
 from gacer_tune.preparing import read_models
-from gacer_tune.settings import Settings, TenantSettings
+from gacer_tune.settings import Settings
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.tensors import mapped
+from gacer_tune.tenant_settings import TenantSettings
 from gacer_tune.tenants import Compiled, Model, assemble
 from tests.support.compiled import silent
 
