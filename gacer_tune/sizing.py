@@ -98,7 +98,6 @@ class _Prober:
         self.among, self.listen = among, listen
         self.probes: list[Probe] = []
         self._open: dict[Sizes, _Open] = {}
-        self._gains: dict[Sizes, float] = {}
         self._alone_s: dict[str, float] = {}  # model -> of one input
         self.spent_s = 0.0  # without what compiling took
 
@@ -113,7 +112,7 @@ class _Prober:
         opened = self._opened(least)
         if isinstance(opened, Failure):
             raise UserError(f"sizes: the least ones cannot be run: {opened.kind}: {opened.message}")
-        self._note(least, 1.0, opened, opened.slo_missed())
+        self.probes.append(Probe(least, 1.0, opened.plan, opened.timing.median_s, opened.slo_missed()))
 
     def gain(self, now: Sizes, other: Sizes) -> float:
         """See gacer_tune.search.sizes.climb."""
@@ -123,15 +122,14 @@ class _Prober:
             self.probes.append(Probe(other, 0.0, "", 0.0, f"{opened.kind}: {opened.message}"))
             return 0.0
         began = time.monotonic()
-        ratio = _in_turns(before, opened) * opened.work / before.work
+        faster = _in_turns(before, opened)
         self.spent_s += time.monotonic() - began
         missed = opened.slo_missed()
-        self._note(other, 0.0 if missed else self._gains[now] * ratio, opened, missed)
-        return 0.0 if missed else ratio
-
-    def _note(self, sizes: Sizes, gain: float, opened: _Open, why: str) -> None:
-        self._gains[sizes] = gain
-        self.probes.append(Probe(sizes, gain, opened.plan, opened.timing.median_s, why))
+        ratio = 0.0 if missed else faster * opened.work / before.work
+        last = next(probe for probe in self.probes if probe.sizes == now)
+        round_s = last.round_s / faster if faster else 0.0  # as if the machine were what it was at first
+        self.probes.append(Probe(other, last.gain * ratio, opened.plan, round_s, missed))
+        return ratio
 
     def _opened(self, sizes: Sizes) -> _Open | Failure:
         """Compile, and measure the usual ways: the fastest of them stands for these sizes."""

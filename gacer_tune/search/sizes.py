@@ -30,8 +30,8 @@ Ranges: TypeAlias = tuple[tuple[str, ...], Sizes, Sizes]  # names of models, the
 @dataclass(frozen=True, slots=True)
 class Probe:
     """Sizes that were measured. gain: their work in a second over that of the least sizes, 0 where they may not be;
-    plan: the usual way that was the fastest; round_s: median seconds of it until all tenants are done; why: what they
-    were refused for."""
+    plan: the usual way that was the fastest; round_s: seconds of it until all tenants are done, in step with the first
+    ones; why: what they were refused for."""
 
     sizes: Sizes
     gain: float
