@@ -13,6 +13,8 @@ import numpy as np
 
 from gacer_tune import inputs
 from gacer_tune.bench.originals import static_model
+from gacer_tune.bench.ort import refusing
+from gacer_tune.bench.system import RefusedError
 from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Tenant, Workload
 from gacer_tune.store.cache import Cache
@@ -67,7 +69,7 @@ class Expected:
 def expected_outputs(settings: Settings, workload: Workload, seed: int, cache: Cache) -> tuple[Expected, ...] | None:
     """ONNX Runtime's outputs of each tenant for the sample inputs of `seed`, computed once for each model and machine.
 
-    None without ONNX Runtime.
+    None without ONNX Runtime. A tenant that it cannot run has none, with one line in the log.
     """
     if find_spec("onnxruntime") is None:
         return None
@@ -76,9 +78,18 @@ def expected_outputs(settings: Settings, workload: Workload, seed: int, cache: C
         values = inputs.sample(tenant, seed)
         key = _expected_key(tenant, values)
         known = find_arrays(cache, key)
-        outputs = run_onnxruntime(_original(asked, tenant), tenant, values) if known is None else known
-        found.append(Expected(key, outputs, known is None))
+        outputs = _computed(_original(asked, tenant), tenant, values) if known is None else known
+        found.append(Expected(key, outputs, known is None and bool(outputs)))
     return tuple(found)
+
+
+def _computed(model: str | bytes, tenant: Tenant, values: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        with refusing(tenant.name):
+            return run_onnxruntime(model, tenant, values)
+    except RefusedError as error:
+        _log.warning("not compared with ONNX Runtime, which cannot run it: %s", error)
+        return {}
 
 
 def _expected_key(tenant: Tenant, values: Mapping[str, Any]) -> str:

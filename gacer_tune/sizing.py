@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import threading
 import time
@@ -15,7 +16,7 @@ from gacer_tune.events import Event, Listen
 from gacer_tune.instances import Group, base_name, groups, resized
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.preparing import Prepared, prepare
-from gacer_tune.search.seeds import alone_s, baselines
+from gacer_tune.search.seeds import baselines
 from gacer_tune.search.sizes import Probe, Ranges, Sized, Sizes, climb, sizes_text
 from gacer_tune.search.trial import Failure, Timing, merged
 from gacer_tune.store.journal import JOURNAL, Journal
@@ -29,9 +30,10 @@ RUNS = 3  # in each turn
 
 
 def sized(settings: Settings, listen: Listen, stop: threading.Event) -> tuple[Settings, Sized | None]:
-    """The settings with the sizes that do the most work in a second, and how they were found; None without ranges.
+    """The settings with the sizes of the highest rate, and how they were found; None without ranges.
 
-    Work is counted in seconds that an input takes alone on all lanes, by the tenants' weights. Sizes with which the
+    The rate is the geometric mean, by weight, of the models' inputs a second: proportional fairness, so no model can
+    gain less than others lose, and it does not matter how long an input takes. Sizes with which the
     95th percentile of a tenant's completions misses its SLO may not be. Ends after `budget_s` seconds of measuring or
     when `stop` is set, too, with the best until then. A run that is resumed keeps what `keep` has written. Raises
     UserError like `prepare`.
@@ -71,12 +73,11 @@ def _with_sizes(settings: Settings, among: Sequence[Group], sizes: Sizes) -> Set
 
 @dataclass
 class _Open:
-    """A workload of certain sizes that can be run. work: of one round."""
+    """A workload of certain sizes that can be run."""
 
     stack: ExitStack
     prepared: Prepared
     device: AnyDevice
-    work: float
     plan: str
     schedule: Schedule
     timing: Timing
@@ -98,7 +99,6 @@ class _Prober:
         self.among, self.listen = among, listen
         self.probes: list[Probe] = []
         self._open: dict[Sizes, _Open] = {}
-        self._alone_s: dict[str, float] = {}  # model -> of one input
         self.spent_s = 0.0  # without what compiling took
 
     def __enter__(self) -> _Prober:
@@ -125,7 +125,7 @@ class _Prober:
         faster = _in_turns(before, opened)
         self.spent_s += time.monotonic() - began
         missed = opened.slo_missed()
-        ratio = 0.0 if missed else faster * opened.work / before.work
+        ratio = 0.0 if missed else faster * self._inputs(other) / self._inputs(now)
         last = next(probe for probe in self.probes if probe.sizes == now)
         round_s = last.round_s / faster if faster else 0.0  # as if the machine were what it was at first
         self.probes.append(Probe(other, last.gain * ratio, opened.plan, round_s, missed))
@@ -145,17 +145,15 @@ class _Prober:
             if isinstance(found, Failure):
                 return found
             name, schedule, timing = found
-            work = self._work(prepared)
-            self._open[sizes] = _Open(stack.pop_all(), prepared, device, work, name, schedule, timing)
+            self._open[sizes] = _Open(stack.pop_all(), prepared, device, name, schedule, timing)
         return self._open[sizes]
 
-    def _work(self, prepared: Prepared) -> float:
-        """What all tenants have to do in a round. Tenants of one model differ by their batch only."""
-        tenants = prepared.workload.tenants
-        if not self._alone_s:
-            alone = alone_s(prepared.workload, prepared.profile, len(prepared.cpus))
-            self._alone_s = {base_name(t.name): s / t.batch for t, s in zip(tenants, alone, strict=True)}
-        return sum(tenant.weight * tenant.batch * self._alone_s[base_name(tenant.name)] for tenant in tenants)
+    def _inputs(self, sizes: Sizes) -> float:
+        """The geometric mean of what the models get through in a round, but for what is the same for all sizes."""
+        weights = {base_name(tenant.name): tenant.weight for tenant in self.settings.tenants}
+        total = sum(weights.values())
+        pairs = zip(self.among, sizes, strict=True)
+        return math.prod(math.pow(s.batch * s.instances, weights[group.name] / total) for group, s in pairs)
 
     def _close(self, kept: Sequence[Sizes]) -> None:
         for sizes in [sizes for sizes in self._open if sizes not in kept]:

@@ -72,6 +72,18 @@ def test_an_slo_bounds_the_sizes(tmp_path: Path) -> None:
     assert missed.gain == 0 and missed.why.startswith("95 % of squeezenet in ") and "its SLO is " in missed.why
 
 
+@pytest.mark.parametrize("weight", [1, 3])
+def test_the_rate_is_the_weighted_geometric_mean(weight: int, model: Path, tmp_path: Path) -> None:
+    """Twice the batch of one of two models; the other gets through as much in a round as before."""
+    other = written("tiny_branchy", tmp_path)
+    tenants = (parse_model(f"{model}:batch=1..2:weight={weight}"), parse_model(str(other)))
+    given = on_gpu(f"{model}", tmp_path).model_copy(update={"tenants": tenants})
+    found = tune(given, quiet).sizes
+    assert found is not None
+    least, twice = found.probes
+    assert twice.gain == pytest.approx(2 ** (weight / (weight + 1)) * least.round_s / twice.round_s)
+
+
 def test_without_ranges_nothing_is_tried(model: Path, tmp_path: Path) -> None:
     given = settings(f"{model}:batch=2", tmp_path)
     assert sized(given, quiet, threading.Event()) == (given, None)

@@ -40,7 +40,7 @@ class Options:
             metavar="MODEL...",
             help="ONNX files, each as [NAME=]PATH[:batch=N][:instances=N][:weight=X][:slo_ms=X], as in "
             "det=yolo.onnx:batch=4. A file given twice runs twice, with one set of weights. Where N is a range, "
-            "as in batch=1..8, the sizes that do most work in a second are found first.",
+            "as in batch=1..8, the sizes of the highest rate are found first.",
         ),
     ] = None
     config: Annotated[Folder, Option("-c", "--config", metavar="FILE", help="Models and options as YAML.")] = None
@@ -197,7 +197,7 @@ def _show(summary: Summary, effort: Effort, searched: dict[str, int] | None, out
     if summary.sizes is not None:
         console.print(sizes_table(summary.sizes))
         output.say(
-            f"sizes: {sizes_text(summary.sizes.names, summary.sizes.chosen)}, {summary.sizes.gain:.2f}x the work."
+            f"sizes: {sizes_text(summary.sizes.names, summary.sizes.chosen)}, {summary.sizes.gain:.2f}x the rate."
         )
     console.print(
         gains([Gain(r.name, r.sequential_s, r.lane_per_tenant_s, r.tuned_s, r.breadth_first_s) for r in summary.rows])
@@ -223,8 +223,8 @@ def _show(summary: Summary, effort: Effort, searched: dict[str, int] | None, out
 
 
 def sizes_table(found: Sized) -> Table:
-    """Every size that was measured, and its work a second over that of the least ones."""
-    made = table("batch x instances", "fastest usual way", "a round", "work a second", texts=2)
+    """Every size that was measured, and its rate over that of the least ones."""
+    made = table("batch x instances", "fastest usual way", "a round", "rate", texts=2)
     for probe in found.probes:
         gain = probe.why or f"{probe.gain:.2f}x"
         style = "bold" if probe.sizes == found.chosen else None

@@ -12,6 +12,7 @@ from gacer_tune.kernels.rows import Kind, Rows
 from gacer_tune.kernels.tensor import Tensor
 from gacer_tune.lowering.context import Lowering, program
 from gacer_tune.lowering.fusion import AXIS_MEANS_LAST, Group, softmax_axis
+from gacer_tune.lowering.graph import Array, Node
 from gacer_tune.lowering.view import View, memory_order
 
 
@@ -126,6 +127,8 @@ def gather(low: Lowering, group: Group) -> None:
     table = low.view(node.inputs[0])
     axis = node.axis(len(table.shape))
     known = low.graph.constants.get(node.inputs[1])
+    if known is not None:
+        _require_inside(node, known, table.shape[axis])
     if known is not None and known.ndim == 0:  # one row picked for good is a view
         row = table.slice(axis, int(known) % table.shape[axis], 1)
         shape, strides = (values[:axis] + values[axis + 1 :] for values in (row.shape, row.strides))
@@ -135,6 +138,12 @@ def gather(low: Lowering, group: Group) -> None:
     indices = low.view(node.inputs[1])
     spec = Gather(table.tensor, indices.tensor, out.tensor, axis)
     low.emit(node.name, "gather", [low.kernel(spec, [table, indices], out)])
+
+
+def _require_inside(node: Node, indices: Array, extent: int) -> None:
+    outside = indices[(indices < -extent) | (indices >= extent)]
+    if outside.size:
+        raise UserError(f"{node.name}: Gather of index {int(outside.flat[0])}, allowed are {-extent} to {extent - 1}")
 
 
 RULES = {

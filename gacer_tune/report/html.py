@@ -61,8 +61,8 @@ def _sizes(figures: Figures) -> str:
     if figures.sizes is None:
         return ""
     note = (
-        "Work a second: what all tenants do in a round, counted in time that an input takes alone, over the time of "
-        "the round; against the least sizes, measured in turns. The chosen sizes are marked."
+        "Rate: the geometric mean, by weight, of the models' inputs a second, against that of the least sizes. "
+        "Measured in turns; the chosen sizes are marked."
     )
     return _section("Sizes", f"{tables.sizes(figures.sizes)}<p class='quiet'>{note}</p>")
 

@@ -51,7 +51,7 @@ def sizes(found: Sized) -> str:
         for probe in found.probes
         for text in (sizes_text(found.names, probe.sizes),)
     ]  # fmt: skip
-    return _table(("batch x instances", "fastest usual way", "a round", "work a second"), cells)
+    return _table(("batch x instances", "fastest usual way", "a round", "rate"), cells)
 
 
 def _measured(seconds: float) -> str:

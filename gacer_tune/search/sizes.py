@@ -1,8 +1,8 @@
-"""Batch and instances of tenants: the sizes that do the most work in a second.
+"""Batch and instances of tenants: the sizes of the highest rate.
 
 DNNScaler (2023) asks of one model whether batching or more instances of it raise the throughput, and then moves that
-knob as far as an SLO allows. Here both are moved, those of every tenant that may change, and what counts is the work of
-all tenants together.
+knob as far as an SLO allows. Here both are moved, those of every tenant that may change, and what counts is what all
+tenants get through together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 Knob = Literal["batch", "instances"]
 KNOBS: tuple[Knob, ...] = ("batch", "instances")
-WORTH = 1.03  # times the work of before, else a larger size is not taken: it makes answers wait
+WORTH = 1.03  # times the rate of before, else a larger size is not taken: it makes answers wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ Ranges: TypeAlias = tuple[tuple[str, ...], Sizes, Sizes]  # names of models, the
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Sizes that were measured. gain: their work in a second over that of the least sizes, 0 where they may not be;
+    """Sizes that were measured. gain: their rate over that of the least sizes, 0 where they may not be;
     plan: the usual way that was the fastest; round_s: seconds of it until all tenants are done, in step with the first
     ones; why: what they were refused for."""
 
@@ -63,7 +63,7 @@ class Sized:
 
     @property
     def gain(self) -> float:
-        """Work a second with the chosen sizes over that with the least ones."""
+        """The rate of the chosen sizes over that of the least ones."""
         return next(probe.gain for probe in reversed(self.probes) if probe.sizes == self.chosen)
 
     @staticmethod
@@ -86,9 +86,9 @@ def climb(
 ) -> Sizes:
     """From the least sizes to larger ones, one knob at a time, while that is WORTH it.
 
-    gain(now, other): how many times the work of `now` the sizes `other` do in a second, 0 where they may not be, as an
-    SLO would be missed. A knob is doubled; from where it may not be, halving the step leads to the largest value that
-    may. No sizes are asked about twice, none outside the ranges, and none once it is `over`.
+    gain(now, other): the rate of `other` over that of `now`, 0 where they may not be, as an SLO would be missed. A knob
+    is doubled; from where it may not be, halving the step leads to the largest value that may. No sizes are asked about
+    twice, none outside the ranges, and none once it is `over`.
     """
     climber, before = _Climber(least, most, gain, over), None
     while before != climber.now:

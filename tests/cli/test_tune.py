@@ -133,7 +133,7 @@ def test_sizes_that_were_tried_are_shown_with_what_became_of_them(cli: Cli, mode
         ["det 4 x 2", "lane per tenant", "50.0 ms", "1.60x"],
         ["det 8 x 2", "lane per tenant", "90.0 ms", "95 % of det#1 in 91 ms, its SLO is 60 ms"],
     ]
-    assert "sizes: det 4 x 2, 1.60x the work." in lines
+    assert "sizes: det 4 x 2, 1.60x the rate." in lines
 
 
 def test_a_dry_run_says_which_sizes_would_be_tried(cli: Cli, models: Path, tuning: Tuning) -> None:

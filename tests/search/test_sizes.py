@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gacer_tune.search.sizes import WORTH, Probe, Size, Sized, Sizes, climb, sizes_text
 
-Rate = Callable[[int, int], float]  # work a second by batch and instances; 0 where they may not be
+Rate = Callable[[int, int], float]  # inputs a second by batch and instances; 0 where they may not be
 
 
 def asked_of(rate: Rate, least: Size, most: Size) -> tuple[Size, list[Sizes]]:

@@ -129,3 +129,23 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_for_each(
         agree(settings, cache, asked(settings, Cache(tmp_path / "cache")))
         require = [record.message for record in caplog.records]
     assert len(require) == 3 and all("not kept for later runs" in text for text in require)
+
+
+def test_a_model_that_onnxruntime_cannot_run_is_not_compared(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = checking.run_onnxruntime
+
+    def run(model: str | bytes, tenant: Tenant, values: Any) -> dict[str, Any]:
+        return right(b"no model" if tenant.name == "tiny_mlp" else model, tenant, values)
+
+    monkeypatch.setattr(checking, "run_onnxruntime", run)
+    store = Cache(tmp_path / "cache")
+    with caplog.at_level(logging.WARNING):
+        found = asked(settings, store)
+    assert [bool(one.outputs) for one in found] == [True, True, False]
+    (line,) = caplog.messages
+    assert line.startswith("not compared with ONNX Runtime, which cannot run it: tiny_mlp: ")
+    ours = {f"{number}/{name}": array for number, one in enumerate(found) for name, array in one.outputs.items()}
+    require_agreement(settings, workload(), ours, found, store)
+    assert [bool(one.outputs) for one in asked(settings, store)] == [True, True, False]
