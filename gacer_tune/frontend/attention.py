@@ -80,7 +80,7 @@ def attention_to_products(uses: Uses, node: onnx.NodeProto) -> Replacement | Non
         made.append(_shown(emit, node, found, seen, heads))
     for name, output in zip(made, node.output, strict=False):
         if output:
-            emit.nodes.append(helper.make_node("Identity", [name], [output], uses.fresh(f"{output}/identity")))
+            emit.give(name, output)
     return Replacement(emit.nodes, emit.constants)
 
 

@@ -64,6 +64,12 @@ class Emitter:
             return self.op(op_type, value, axes=axes, keepdims=keepdims)
         return self.op(op_type, value, self.constant(np.asarray(axes, np.int64), "axes"), keepdims=keepdims)
 
+    def give(self, value: str, output: str, name: str = "") -> None:
+        """Let the value be an output of what is replaced; name: of the node that does it."""
+        self.nodes.append(
+            helper.make_node("Identity", [value], [output], name or self.uses.fresh(f"{output}/identity"))
+        )
+
     def plus(self, value: str, other: str | None) -> str:
         """value + other, where None is zero."""
         return value if other is None else self.op("Add", value, other)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx
-from onnx import helper
 
 from gacer_tune.errors import UserError
 from gacer_tune.frontend import contrib_attention, contrib_norms, contrib_products
@@ -113,8 +112,7 @@ def _spelt(operator: Operator, given: Given) -> list[onnx.NodeProto]:
         made = operator.spell(given)
     except TypeError as error:  # an attribute of another type
         raise UserError(str(error)) from None
-    nodes = list(given.emit.nodes)
-    products = [one for one in nodes if one.op_type in _PRODUCTS]
+    products = [one for one in given.emit.nodes if one.op_type in _PRODUCTS]
     if len(products) == 1 and given.node.name:  # it is found under the name that ONNX Runtime has for it
         products[0].name = given.node.name
     for number, output in enumerate(given.node.output):
@@ -122,10 +120,8 @@ def _spelt(operator: Operator, given: Given) -> list[onnx.NodeProto]:
             continue
         if number >= len(made) or not made[number]:
             raise UserError(f"{given.where}: its output {number + 1}, {output!r}, is not supported")
-        nodes.append(
-            helper.make_node("Identity", [made[number]], [output], given.emit.uses.fresh(f"{output}/identity"))
-        )
-    return nodes
+        given.emit.give(made[number], output)
+    return given.emit.nodes
 
 
 def _check(operator: Operator, given: Given) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from gacer_tune.errors import UserError
 from gacer_tune.frontend.cells import GATES, Cell, Emitter, Unrolled, step
@@ -95,7 +94,7 @@ def _name_outputs(
     if _is_read(emit.uses, node, 2):
         made.append((2, _joined(emit, [c for _, c in finals if c is not None], 0)))
     for index, name in made:
-        emit.nodes.append(helper.make_node("Identity", [name], [node.output[index]], f"{node.output[index]}/identity"))
+        emit.give(name, node.output[index])
 
 
 def _is_read(uses: Uses, node: onnx.NodeProto, index: int) -> bool:

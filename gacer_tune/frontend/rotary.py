@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx
-from onnx import helper
 
 from gacer_tune.errors import UserError
 from gacer_tune.frontend.cells import Emitter
@@ -69,7 +68,7 @@ def rotary_to_products(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
     made = turn.joined(value, (real, imaginary))
     if flat:
         made = emit.reshape(made, uses.types[x].shape)
-    emit.nodes.append(helper.make_node("Identity", [made], node.output, node.name))
+    emit.give(made, node.output[0], node.name)
     return Replacement(emit.nodes, emit.constants)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from gacer_tune.frontend.cells import Emitter
 from gacer_tune.frontend.graph import Replacement, Uses
@@ -83,7 +83,7 @@ def volume_to_images(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
     if made is None:
         return None
     emit = volume.emit
-    emit.nodes.append(helper.make_node("Identity", [made], node.output, node.name))
+    emit.give(made, node.output[0], node.name)
     return Replacement(emit.nodes, emit.constants)
 
 
