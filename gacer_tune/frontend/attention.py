@@ -92,12 +92,17 @@ def scored(emit: Emitter, query: str, turned: str, scale: str, bias: str | None,
     return Scores(scaled, capped, biased, emit.op("Softmax", biased, axis=-1))
 
 
+def require_both_past(node: onnx.NodeProto, keys: int, where: str) -> None:
+    """keys: number of the input with past keys; past values follow."""
+    if has_input(node, keys) != has_input(node, keys + 1):
+        raise UserError(f"{where}: one of past_key and past_value is given, only both or none are allowed")
+
+
 def _check(uses: Uses, node: onnx.NodeProto, where: str) -> None:
     """Refuse what is not implemented."""
     if has_input(node, 6):
         raise UserError(f"{where}: nonpad_kv_seqlen is not supported, only a mask")
-    if has_input(node, 4) != has_input(node, 5):
-        raise UserError(f"{where}: one of past_key and past_value is given, only both or none are allowed")
+    require_both_past(node, 4, where)
     precision = attribute(node, "softmax_precision", int(TensorProto.FLOAT))
     if precision not in _PRECISIONS:
         allowed = ", ".join(str(int(one)) for one in _PRECISIONS)

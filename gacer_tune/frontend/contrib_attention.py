@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from gacer_tune.errors import UserError
-from gacer_tune.frontend.attention import scored
+from gacer_tune.frontend.attention import require_both_past, scored
 from gacer_tune.frontend.contrib_node import Given
 from gacer_tune.frontend.nodes import attribute, has_output
 
@@ -39,8 +39,7 @@ def packed(given: Given) -> Sequence[str]:
 def heads(given: Given) -> Sequence[str]:
     """MultiHeadAttention(query, key, value, bias, mask, added, past key, past value)"""
     emit, node = given.emit, given.node
-    if given.has(6) != given.has(7):
-        raise UserError(f"{given.where}: one of past_key and past_value is given, only both or none are allowed")
+    require_both_past(node, 6, given.where)
     names = list(node.input[:3])
     if given.has(3):
         names = [emit.op("Add", name, bias) for name, bias in zip(names, _biases(given), strict=True)]

@@ -70,21 +70,22 @@ def _transposed(given: Given, number: int, side: str) -> str:
 
 def conv(given: Given) -> Sequence[str]:
     """FusedConv(x, weight, bias, z): activation(Conv(x, weight, bias) + z)"""
-    inputs = [name for number, name in enumerate(given.node.input[:3]) if given.has(number)]
-    kept = [item for item in given.node.attribute if not item.name.startswith("activation")]
-    made = given.emit.op("Conv", *inputs, **{item.name: helper.get_attribute_value(item) for item in kept})
     values: list[float] = attribute(given.node, "activation_params", [])
-    return [_activated(given, given.plus_input(made, 3), values)]
+    return [_activated(given, given.plus_input(_bare(given, "Conv"), 3), values)]
 
 
 def gemm(given: Given) -> Sequence[str]:
     """FusedGemm(a, b, c): activation(Gemm(a, b, c))"""
-    inputs = [name for number, name in enumerate(given.node.input) if given.has(number)]
-    kept = [item for item in given.node.attribute if not item.name.startswith("activation")]
-    made = given.emit.op("Gemm", *inputs, **{item.name: helper.get_attribute_value(item) for item in kept})
     factors = {item.name: item.f for item in given.node.attribute}
     values = [factors[name] for name in ("activation_alpha", "activation_beta", "activation_gamma") if name in factors]
-    return [_activated(given, made, values)]
+    return [_activated(given, _bare(given, "Gemm"), values)]
+
+
+def _bare(given: Given, op_type: str) -> str:
+    """The operator of ai.onnx that the node begins with: its first three inputs, and all but the activation."""
+    inputs = [name for number, name in enumerate(given.node.input[:3]) if given.has(number)]
+    kept = [item for item in given.node.attribute if not item.name.startswith("activation")]
+    return given.emit.op(op_type, *inputs, **{item.name: helper.get_attribute_value(item) for item in kept})
 
 
 def _activated(given: Given, name: str, values: Sequence[float]) -> str:
