@@ -226,10 +226,9 @@ def sizes_table(found: Sized) -> Table:
     """Every size that was measured, and its rate over that of the least ones."""
     made = table("batch x instances", "fastest usual way", "a round", "rate", texts=2)
     for probe in found.probes:
-        gain = probe.why or f"{probe.gain:.2f}x"
         style = "bold" if probe.sizes == found.chosen else None
         cells = (printable(sizes_text(found.names, probe.sizes)), words(probe.plan), seconds_text(probe.round_s))
-        made.add_row(*cells, printable(gain), style=style)
+        made.add_row(*cells, printable(probe.outcome), style=style)
     return made
 
 

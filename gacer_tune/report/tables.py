@@ -43,14 +43,11 @@ def choices(tenants: Sequence[str], rows: Sequence[Choice]) -> str:
 
 def sizes(found: Sized) -> str:
     """What was measured to find batch and instances; the chosen ones are marked."""
-    cells = [
-        [
-            f"<b>{escape(text)}</b>" if probe.sizes == found.chosen else escape(text),
-            escape(words(probe.plan)), _measured(probe.round_s), escape(probe.why) or f"{probe.gain:.2f}x",
-        ]
-        for probe in found.probes
-        for text in (sizes_text(found.names, probe.sizes),)
-    ]  # fmt: skip
+    cells = []
+    for probe in found.probes:
+        text = escape(sizes_text(found.names, probe.sizes))
+        text = f"<b>{text}</b>" if probe.sizes == found.chosen else text
+        cells.append([text, escape(words(probe.plan)), _measured(probe.round_s), escape(probe.outcome)])
     return _table(("batch x instances", "fastest usual way", "a round", "rate"), cells)
 
 

@@ -39,6 +39,11 @@ class Probe:
     round_s: float
     why: str = ""
 
+    @property
+    def outcome(self) -> str:
+        """`1.25x`, or what they were refused for."""
+        return self.why or f"{self.gain:.2f}x"
+
 
 def sizes_text(names: Sequence[str], sizes: Sizes) -> str:
     """`det 4, seg 1 x 2`: a batch of 4, and two instances with a batch of 1."""
