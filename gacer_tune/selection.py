@@ -12,16 +12,17 @@ MOST = 5
 SLOWEST = 1.5  # a variant this many times slower than the best, alone and shared, is of no use in any schedule
 MARGIN = 1.25  # times of a first look may be wrong by this much
 
-Point = tuple[float, float, int]  # seconds alone and under load, work items below zero: less is better
+# Seconds alone and under load, work items below zero, footprint of an item in powers of two: less is better.
+Point = tuple[float, float, int, int]
 Chosen = tuple[tuple[tuple[int, ...], ...], ...]  # of each tenant and kernel, numbers of variants
 
 
 def select(workload: Workload, profile: Profile, lanes: int) -> tuple[Workload, Profile]:
     """Return the workload with at most MOST variants a kernel, fastest under load first, and the profile to match.
 
-    Kept are variants that no other beats alone, under load and in work items (parallelism) at once. Under load counts
-    the busiest of `lanes` lanes that share the items. A function has one time wherever the kernel occurs: the mean
-    over its occurrences, so that equal kernels keep equal variants.
+    Kept are variants that no other beats alone, under load, in work items (parallelism) and in what an item needs of
+    a core's cache (footprint) at once. Under load counts the busiest of `lanes` lanes that share the items. A function
+    has one time wherever the kernel occurs: the mean over its occurrences, so that equal kernels keep equal variants.
     """
     means = _means(workload, profile)
     chosen = tuple(tuple(tuple(_order(k, means, lanes)) for k in tenant.kernels) for tenant in workload.tenants)
@@ -106,7 +107,8 @@ def _points(kernel: Kernel, means: dict[str, tuple[float, float]], lanes: int) -
     points = []
     for variant in kernel.variants:
         alone, shared = means[variant.function]
-        points.append((alone, shared * ceildiv(variant.items, lanes) * lanes / variant.items, -variant.items))
+        busiest = shared * ceildiv(variant.items, lanes) * lanes / variant.items
+        points.append((alone, busiest, -variant.items, variant.footprint.bit_length()))
     return points
 
 
@@ -123,4 +125,5 @@ def _kept(points: list[Point], margin: float) -> list[int]:
 
 
 def _dominates(one: Point, other: Point, margin: float) -> bool:
-    return one[0] * margin <= other[0] and one[1] * margin <= other[1] and one[2] <= other[2]
+    faster = all(mine * margin <= theirs for mine, theirs in zip(one[:2], other[:2], strict=True))
+    return faster and all(mine <= theirs for mine, theirs in zip(one[2:], other[2:], strict=True))

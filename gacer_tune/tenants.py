@@ -97,10 +97,15 @@ def _kernel(
         _require_rule(spec, machine)
         made = [Source(spec, tile, machine) for tile in rules.candidates(spec, machine)[: limits[spec]]]
         sources.update({source.name: source for source in made})
-        variants[spec] = tuple(Variant(s.name, rules.items(spec, s.tile, machine), cut(s)) for s in made)
+        variants[spec] = tuple(_variant(source) for source in made)
     rows = reach(spec, machine)
     operands = rows.operands(kernel.operands) if rows else kernel.operands
     return Kernel(operands, variants[spec], spec.flops, rules.nbytes(spec, machine), rows.rows if rows else 0)
+
+
+def _variant(source: Source) -> Variant:
+    about = source.spec, source.tile, source.machine
+    return Variant(source.name, rules.items(*about), cut(source), rules.footprint(*about))
 
 
 def _require_rule(spec: Spec, machine: Processor) -> None:

@@ -47,12 +47,14 @@ class Operand:
 class Variant:
     """One way to compute a kernel: the compiled `function` and the number of work items of its parallel loop.
 
-    cut: None where items are no blocks of rows.
+    cut: None where items are no blocks of rows. footprint: bytes that an item comes back to, which should stay in a
+    core's own cache while it runs; 0 where it goes over all it reads once.
     """
 
     function: str
     items: int
     cut: Cut | None = None
+    footprint: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def canonical(value: Any) -> str:
 
 
 def _document(tenant: Tenant) -> dict[str, Any]:
-    """The tenant without what is said about rows where nothing is: as documents were before."""
+    """The tenant without what is said about rows and footprints where nothing is: as documents were before."""
     document = asdict(tenant)
     for kernel in (kernel for op in document["ops"] for kernel in op["kernels"]):
         if not kernel["rows"]:
@@ -188,6 +190,8 @@ def _document(tenant: Tenant) -> dict[str, Any]:
         for variant in kernel["variants"]:
             if variant["cut"] is None:
                 del variant["cut"]
+            if not variant["footprint"]:
+                del variant["footprint"]
         for operand in kernel["operands"]:
             if not operand["pitch"]:
                 del operand["pitch"]
@@ -222,7 +226,7 @@ def _kernel(data: dict[str, Any]) -> Kernel:
 
 def _variant(data: dict[str, Any]) -> Variant:
     cut = data.get("cut")
-    return Variant(data["function"], data["items"], None if cut is None else Cut(**cut))
+    return Variant(data["function"], data["items"], None if cut is None else Cut(**cut), data.get("footprint", 0))
 
 
 def _port(data: dict[str, Any]) -> Port:

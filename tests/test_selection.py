@@ -8,11 +8,12 @@ from gacer_tune.selection import MARGIN, MOST, SLOWEST, adopted, contenders, sel
 from tests.support.workloads import chain
 
 
-def workload(*items: int) -> Workload:
+def workload(*items: int, footprints: tuple[int, ...] = ()) -> Workload:
     """One kernel with a variant for each number of items."""
     plain = chain("t", (1,))
     (op,) = plain.ops
-    variants = tuple(Variant(f"v{number}", count) for number, count in enumerate(items))
+    sizes = footprints or (0,) * len(items)
+    variants = tuple(Variant(f"v{n}", items[n], footprint=sizes[n]) for n in range(len(items)))
     kernel = replace(op.kernels[0], variants=variants)
     tenant = Tenant(
         plain.name, plain.model, plain.buffers, (replace(op, kernels=(kernel,)),), plain.inputs, plain.outputs
@@ -30,6 +31,13 @@ def kept(items: tuple[int, ...], alone: tuple[float, ...], shared: tuple[float, 
 def test_a_variant_that_another_beats_in_everything_is_dropped() -> None:
     assert kept((16, 16), (1.0, 1.2), (1.0, 1.2)) == ["v0"]
     assert kept((16, 32), (1.0, 1.2), (1.0, 1.2)) == ["v0", "v1"]  # more items: it parallelises further
+
+
+def test_what_leaves_more_of_the_cache_is_kept() -> None:
+    """Footprints count in powers of two: less of a difference is no reason to be slower."""
+    profile = Profile((((1.0, 1.2, 1.2),),), (((1.0, 1.2, 1.2),),))
+    found, _ = select(workload(16, 16, 16, footprints=(96 << 10, 48 << 10, 80 << 10)), profile, 2)
+    assert [variant.function for variant in found.tenants[0].kernels[0].variants] == ["v0", "v1"]
 
 
 def test_first_is_the_one_whose_items_the_lanes_share_fastest() -> None:

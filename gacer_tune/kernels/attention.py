@@ -87,6 +87,12 @@ def items(spec: Attention, tile: AttentionTile, machine: Machine) -> int:  # noq
     return spec.extents[0] * ceildiv(tiles(spec, tile), tile.high)
 
 
+def footprint(spec: Attention, tile: AttentionTile, machine: Machine) -> int:
+    """Bytes of packed keys and values, and of the scores of a tile of rows."""
+    _, _, n, d, e = spec.extents
+    return 4 * ((d + tile.rows) * padded(n, machine) + n * padded(e, machine))
+
+
 def candidates(spec: Attention, machine: Machine) -> list[AttentionTile]:
     """Variants worth measuring, most promising first: few blocks of a head, because each packs it again."""
     rows = most_rows(spec.extents[1], machine)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from gacer_tune.kernels.tensor import ceildiv
 
-FEW, MANY = 16, 48  # work items wanted: enough for a few lanes, enough for fine chunks
+FEW, MANY, MOST = 16, 48, 144  # work items wanted: enough for a few lanes, for fine chunks, for many lanes
 
 _LANES = (2, 4, 8)
-_MOST = 3  # times the items wanted, where that many share better
+_UP_TO = 3  # times the items wanted, where that many share better
 _ITEM = 0.001  # the share of a kernel's time that one more item costs
 
 
@@ -21,7 +21,7 @@ def block_size(total: int, wanted: int, times: int = 1) -> int:
     lane and 8 for the other, 18 to 15.
     """
     largest = min(total, max(1, total * times // wanted))
-    smallest = min(largest, ceildiv(total, max(1, _MOST * wanted // times)))
+    smallest = min(largest, ceildiv(total, max(1, _UP_TO * wanted // times)))
     return min(range(largest, smallest - 1, -1), key=lambda size: _cost(total, size, times))
 
 

@@ -88,6 +88,13 @@ def items(spec: BatchMatmul, tile: BmmTile, machine: Machine) -> int:
     return grid(spec, tile, machine).items
 
 
+def footprint(spec: BatchMatmul, tile: BmmTile, machine: Machine) -> int:
+    """Bytes: a column tile for the next rows, the rows for the next column tile."""
+    _, m, _, k = spec.extents
+    rows = tile.rows * (tile.high if tile.wide > 1 else 1)
+    return 4 * k * (tile.vectors * machine.vector + min(rows, m))
+
+
 def cycles(spec: BatchMatmul, vectors: int, rows: int, machine: Machine) -> float:
     """Cycles per reduction step of one product: two multiply-adds or loads a cycle, a latency of four."""
     _, m, n, k = spec.extents

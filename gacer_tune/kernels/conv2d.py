@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
-from gacer_tune.kernels.blocks import FEW, MANY, block_size
+from gacer_tune.kernels.blocks import FEW, MANY, MOST, block_size
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.planes import Order
 from gacer_tune.kernels.program import NOTHING, Program
@@ -105,6 +106,24 @@ def items(spec: Conv2d, tile: ConvTile, machine: Machine) -> int:
     return grid(spec, tile, machine).items
 
 
+def footprint(spec: Conv2d, tile: ConvTile, machine: Machine) -> int:
+    """Bytes: "ohw" comes back to the weights of a channel tile, and to its pixels for the next tile; "hwo" to the
+    weights of all its channel tiles, and to the pixels of a column tile."""
+    inputs, outputs = spec.group_channels
+    wide = tile.columns * (tile.width or ceildiv(spec.out.shape[2], tile.columns))
+    again = tile.order == "ohw" and tile.channels > 1
+    held = 1 if tile.order == "ohw" else tile.channels
+    extent = tile.rows if again else 1, wide if again else tile.columns
+    pixels = prod(
+        min((count - 1) * stride + (size - 1) * dilation + 1, image)
+        for count, stride, size, dilation, image in zip(
+            extent, spec.stride, spec.window, spec.dilation, spec.source.shape[1:3], strict=True
+        )
+    )
+    weights = prod(spec.window) * inputs * min(held * tile.vectors * machine.vector, outputs * spec.groups)
+    return 4 * (weights + pixels * inputs)
+
+
 def cycles(spec: Conv2d, vectors: int, columns: int, machine: Machine) -> float:
     """Cycles of one output row per reduction step: two multiply-adds or loads a cycle, a latency of four."""
     width, outputs = spec.out.shape[2], spec.group_channels[1]
@@ -137,11 +156,11 @@ def register_tiles(spec: Conv2d, machine: Machine, most: int = 3) -> list[Pair]:
 
 def candidates(spec: Conv2d, machine: Machine) -> list[ConvTile]:
     """Variants worth measuring, most promising first."""
-    pairs = register_tiles(spec, machine)
-    wishes = [*product(pairs, (FEW,)), (pairs[0], MANY)]
+    best, *others = register_tiles(spec, machine)
     orders: tuple[Order, ...] = ("ohw", "hwo")
-    found = [_blocked(spec, machine, pair, order, wanted) for pair, wanted in wishes for order in orders]
-    return list(dict.fromkeys(found))
+    wishes = [*product((best, *others[:1]), (FEW,), orders), *product((best,), (MANY,), orders)]
+    wishes += [(best, MOST, "ohw"), *((pair, FEW, "ohw") for pair in others[1:])]
+    return list(dict.fromkeys(_blocked(spec, machine, pair, order, wanted) for pair, wanted, order in wishes))
 
 
 def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Order, wanted: int) -> ConvTile:

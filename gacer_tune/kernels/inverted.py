@@ -89,6 +89,11 @@ def scratch(spec: Inverted, tile: InvertedTile, machine: Machine) -> int:
     return widened + (0 if spec.project is None else middle(spec, tile).nbytes)
 
 
+def footprint(spec: Inverted, tile: InvertedTile, machine: Machine) -> int:
+    """Bytes of scratch and of all weights."""
+    return scratch(spec, tile, machine) + sum(part.weight(machine).nbytes for part in spec.parts)
+
+
 def blocks(spec: Inverted, tile: InvertedTile) -> int:
     """Items of one image."""
     return ceildiv(spec.out.shape[1], tile.rows)

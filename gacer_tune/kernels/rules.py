@@ -62,6 +62,12 @@ def items(spec: Spec, tile: Tile, machine: Processor) -> int:
     return int(module(spec, machine).items(spec, tile, machine))
 
 
+def footprint(spec: Spec, tile: Tile, machine: Processor) -> int:
+    """Bytes that a work item of a variant comes back to; 0 where its rule knows of none, and on a GPU."""
+    known = None if rule(tile) == SCHEDULED else getattr(module(spec, machine), "footprint", None)
+    return 0 if known is None else int(known(spec, tile, machine))
+
+
 @cache
 def code_version(*folders: str) -> str:
     """Digest of the code in folders of the package: what it compiles is cached under it."""

@@ -78,6 +78,12 @@ def items(spec: WinogradConv, tile: Run, machine: Machine) -> int:  # noqa: ARG0
     return ceildiv(register_tiles(spec, tile), tile.high)
 
 
+def footprint(spec: WinogradConv, tile: Run, machine: Machine) -> int:
+    """Bytes of scratch, and of the weights of one point for a pack of channels."""
+    inputs, run = spec.source.shape[3], min(tile.rows * tile.high, spec.count)
+    return 4 * (run * spec.way.points * (inputs + machine.pack) + inputs * machine.pack)
+
+
 def room(channels: int, way: Filtering, machine: Machine) -> int:
     """Transformed tiles that half of a core's own cache holds."""
     return machine.l2 // 2 // (4 * way.points * channels)
@@ -96,13 +102,13 @@ def pays(spec: WinogradConv, machine: Machine) -> bool:
 
 
 def candidates(spec: WinogradConv, machine: Machine) -> list[Run]:
-    """Long runs read the weights less often, short ones share better among lanes."""
+    """Long runs read the weights less often, short ones share better among lanes and leave more of a core's cache."""
     most = (machine.registers - VECTORS - 1) // VECTORS
     rows = min(range(most, most // 2, -1), key=lambda rows: _busiest(spec.count, rows))
     high = ceildiv(spec.count, rows)
     longest = max(1, room(spec.source.shape[3], spec.way, machine) // rows)
-    sizes = (min(longest, block_size(high, wanted)) for wanted in (FEW // 2, FEW, MANY))
-    return list(dict.fromkeys(Run(rows, size) for size in sizes))
+    sizes = dict.fromkeys(min(longest, block_size(high, wanted)) for wanted in (FEW // 2, FEW, MANY))
+    return [*(Run(rows, size) for size in sizes), Run(rows - 1 if 1 in sizes else rows, 1)]
 
 
 def _busiest(count: int, rows: int) -> int:
