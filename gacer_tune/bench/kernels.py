@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gacer_tune.bench.others import Usage
 from gacer_tune.bench.roofline import Roofline, measuring, roofline
 from gacer_tune.errors import UserError
 from gacer_tune.inputs import sample
@@ -28,6 +29,7 @@ PRODUCTS = ("conv2d", "conv_transpose", "matmul", "bmm", "attention", "winograd"
 class KernelRow:
     """One kernel in the runs of the best schedule, `kernel` counting in the tenant's.
 
+    variants  how many there are; footprint: bytes that an item of the one that ran comes back to
     seconds   of lanes, all its slices added up
     share     of what all kernels take
     computes  whether arithmetic bounds it, else memory
@@ -39,6 +41,8 @@ class KernelRow:
     kind: str
     kernel: int
     variant: int
+    variants: int
+    footprint: int
     slices: int
     seconds: float
     share: float
@@ -58,10 +62,20 @@ class KernelRow:
         return self.nbytes / self.seconds
 
 
-def record(module: Module) -> tuple[tuple[Slice, ...], list[float], Roofline]:
-    """Slices of the best schedule in the order of the plan, the median seconds of each, and what the cores could do.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Slices of a schedule in the order of its plan, the median seconds of each, what the cores could do, and how many
+    of them other processes kept busy meanwhile."""
 
-    Both are measured in turns, because the speed of cores and memory changes within minutes.
+    slices: tuple[Slice, ...]
+    seconds: list[float]
+    roofline: Roofline
+    others: float
+
+
+def record(module: Module) -> Recorded:
+    """Run the best schedule and measure the roofline in turns: the speed of cores and memory changes within minutes.
+
     Raises UserError for an artifact that runs on a GPU.
     """
     from gacer_tune.executor.session import Loaded
@@ -70,6 +84,7 @@ def record(module: Module) -> tuple[tuple[Slice, ...], list[float], Roofline]:
     loaded, cycles, turns = module.loaded("best"), [], []
     if not isinstance(loaded, Loaded):
         raise UserError(f"{module.artifact.folder}: made for a GPU, kernels are timed one by one on CPU cores only")
+    before = Usage.now()
     with measuring(module.session.cpus) as turn:
         for _ in range(TURNS):
             turns.append(turn())
@@ -78,7 +93,8 @@ def record(module: Module) -> tuple[tuple[Slice, ...], list[float], Roofline]:
                 module.run(inputs)
                 cycles.append(loaded.times[:, 1] - loaded.times[:, 0])
     seconds = np.median(cycles, axis=0) / module.artifact.manifest["cycles_per_second"]
-    return loaded.table.slices, [float(s) for s in seconds], roofline(turns, len(module.session.cpus))
+    roof, others = roofline(turns, len(module.session.cpus)), Usage.now().others_since(before)
+    return Recorded(loaded.table.slices, [float(s) for s in seconds], roof, others)
 
 
 def kernel_rows(
@@ -154,6 +170,8 @@ def _row(workload: Workload, pieces: Sequence[Slice], seconds: float, total: flo
         kind=op.kind,
         kernel=number,
         variant=pieces[0].variant,
+        variants=len(kernel.variants),
+        footprint=kernel.variants[pieces[0].variant].footprint,
         slices=len(pieces),
         seconds=seconds,
         share=seconds / total,

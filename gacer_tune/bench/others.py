@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STAT = Path("/proc/stat")
-NOTABLE = 0.1  # cores; more than this and figures are those of a busy machine
+_NOTABLE = 0.1  # cores; more than this and figures are those of a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Usage:
         passed_s = self.at_s - before.at_s
         others_s = (self.machine_s - before.machine_s) - (self.own_s - before.own_s)
         return max(0.0, others_s / passed_s) if passed_s > 0 else 0.0
+
+
+def warning(cores: float) -> str:
+    """What to say of figures that were measured while others kept so many cores busy; nothing where they hardly did."""
+    return f"other processes used {cores:.1f} cores meanwhile" if cores > _NOTABLE else ""
 
 
 def machine_s(stat: str) -> float:

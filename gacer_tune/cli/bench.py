@@ -123,7 +123,7 @@ def _replace_line(text: str) -> None:
 
 
 def _show(found: Comparison, output: Output) -> None:
-    from gacer_tune.bench.others import NOTABLE
+    from gacer_tune.bench.others import warning
 
     output.console().print(lines_table(found.lines))
     for name, reason in found.skipped.items():
@@ -133,8 +133,8 @@ def _show(found: Comparison, output: Output) -> None:
         output.say(f"far slower than ours, so timed in few rounds only: {', '.join(slow)}")
     for text in found.wrong:
         output.say(f"results differ from ours: {text}")
-    if found.others > NOTABLE:
-        output.say(f"other processes used {found.others:.1f} cores meanwhile: compare again on a quiet machine")
+    if busy := warning(found.others):
+        output.say(f"{busy}: compare again on a quiet machine")
     output.say(verdict(found.best_peer))
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gacer_tune.cli.output import Output, printable, table
 from gacer_tune.errors import UserError
-from gacer_tune.report.units import number_text, seconds_text
+from gacer_tune.report.units import nbytes_text, number_text, seconds_text
 
 if TYPE_CHECKING:
     from gacer_tune.bench.kernels import KernelRow
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
     """Run the best schedule, print its kernels, longest first, and return them as JSON values."""
     from gacer_tune.bench.kernels import kernel_rows, products_share, record
+    from gacer_tune.bench.others import warning
     from gacer_tune.runtime import load
 
     module = load(folder)
-    slices, seconds, roofline = record(module)
-    rows = kernel_rows(module.workload, slices, seconds, roofline)
+    found = record(module)
+    roofline, rows = found.roofline, kernel_rows(module.workload, found.slices, found.seconds, found.roofline)
     share = products_share(rows, roofline)
     output.console().print(kernels_table(rows))
     output.say(
         "time is that of lanes, all slices added up; speeds are those of one lane. Of the roofline: of the product's "
-        "speed where a kernel has GFLOP/s, of the copy's where it has GB/s, then above 100% if caches serve it."
+        "speed where a kernel has GFLOP/s, of the copy's where it has GB/s, then above 100% if caches serve it. The "
+        "footprint is what a work item comes back to while it runs: variants trade it for speed and for more items."
     )
     compared = _against_onnxruntime(module, rows, output)
     output.say(
@@ -39,8 +41,11 @@ def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
         f"({roofline.sgemm_by}), copy {number_text(roofline.copy_nbytes_s / 1e9)} GB/s"
     )
     output.say(f"matrix products and convolutions reach {share:.0%} of the product's roofline, weighted by their time")
+    if busy := warning(found.others):
+        output.say(f"{busy}, which slows kernels and the roofline, but not equally: look again on a quiet machine")
     document = [{**asdict(row), "flops_s": row.flops_s, "nbytes_s": row.nbytes_s} for row in rows]
-    return {"kernels": document, "roofline": asdict(roofline), "products_share": share, "onnxruntime": compared}
+    figures = {"roofline": asdict(roofline), "products_share": share, "others": found.others}
+    return {"kernels": document, **figures, "onnxruntime": compared}
 
 
 def _against_onnxruntime(module: Module, rows: Sequence[KernelRow], output: Output) -> list[dict[str, Any]]:
@@ -73,13 +78,13 @@ def _against_onnxruntime(module: Module, rows: Sequence[KernelRow], output: Outp
 
 
 def kernels_table(rows: Sequence[KernelRow]) -> Table:
-    names = ("op", "kind", "kernel", "variant", "slices", "time", "speed", "of the run", "of the roofline")
+    names = ("op", "kind", "kernel", "variant", "footprint", "slices", "time", "speed", "of the run", "of the roofline")
     made = table(*names, texts=2)
     for row in rows:
         speed = (
             f"{number_text(row.flops_s / 1e9)} GFLOP/s" if row.computes else f"{number_text(row.nbytes_s / 1e9)} GB/s"
         )
-        counts = (str(row.kernel), str(row.variant), str(row.slices))
+        counts = (str(row.kernel), f"{row.variant + 1} of {row.variants}", nbytes_text(row.footprint), str(row.slices))
         shares = (f"{row.share:.1%}", f"{row.fraction:.0%}")
         made.add_row(
             printable(f"{row.tenant}/{row.op}"), printable(row.kind), *counts, seconds_text(row.seconds), speed, *shares

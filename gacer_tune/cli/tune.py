@@ -15,7 +15,7 @@ from gacer_tune.cli.effort import Effort
 from gacer_tune.cli.options import Batch, Json, Precision, Shapes, Simulate, Target, spread
 from gacer_tune.cli.output import Output, printable, table
 from gacer_tune.cli.progress import interruptible, listening
-from gacer_tune.report.units import clock_text, seconds_text
+from gacer_tune.report.units import clock_text, interval_text, seconds_text
 from gacer_tune.report.verdict import Gain, verdict, words
 from gacer_tune.search.sizes import Sized, sizes_text
 
@@ -205,8 +205,7 @@ def _show(summary: Summary, effort: Effort, searched: dict[str, int] | None, out
     output.say(f"{verdict(summary)}.")
     if summary.started:
         output.say(f"the search began with {summary.started}.")
-    low, high = map(seconds_text, summary.interval_s)
-    output.say(f"what was written takes {seconds_text(summary.best_s)} (95 % interval {low} to {high}).")
+    output.say(f"what was written takes {seconds_text(summary.best_s)}{interval_text(summary.interval_s)}.")
     if text := effort.text():
         output.say(f"{text}.")
     if searched is not None:

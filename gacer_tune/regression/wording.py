@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gacer_tune.bench.others import NOTABLE
+from gacer_tune.bench.others import warning
 from gacer_tune.regression.check import Check
 from gacer_tune.regression.times import Row
 from gacer_tune.report.units import seconds_text
@@ -60,6 +60,6 @@ def notes(check: Check) -> list[str]:
     found = [f"times and outputs were not compared: {reason}" for reason in check.obstacles]
     if check.options.times == "no":
         found.append("times and outputs were not compared: decisions only were asked for")
-    if check.others > NOTABLE:
-        found.append(f"other processes used {check.others:.1f} cores meanwhile: check again on a quiet machine")
+    if busy := warning(check.others):
+        found.append(f"{busy}: check again on a quiet machine")
     return found

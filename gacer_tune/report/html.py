@@ -11,7 +11,7 @@ from gacer_tune.report.front_svg import front_svg
 from gacer_tune.report.residue_svg import residue_share, residue_svg
 from gacer_tune.report.style import SCRIPT, STYLE
 from gacer_tune.report.timeline_svg import lanes_html
-from gacer_tune.report.units import clock_text, seconds_text
+from gacer_tune.report.units import clock_text, interval_text, seconds_text
 from gacer_tune.report.verdict import Figures, verdict, words
 
 # The page itself can load nothing and send nothing, whatever a name in it might hold.
@@ -47,12 +47,10 @@ def _headline(figures: Figures) -> str:
         f"{figures.trials} trials, {figures.failed_trials} of them failed, in {clock_text(figures.seconds_spent)}; "
         f"strategy {words(figures.strategy)}, objective {words(figures.objective)}"
     )
-    low, high = map(seconds_text, figures.interval_s)
-    interval = f" (95 % interval {low} to {high})" if any(figures.interval_s) else ""
     return (
         f'<header><p class="number">{escape(number)}</p><h1>{escape(verdict(figures))}</h1>'
         f'<p class="quiet">{escape(seconds_text(figures.baseline_s))} before, {escape(seconds_text(figures.best_s))} '
-        f"after{escape(interval)}. {escape(spent)}.</p></header>"
+        f"after{escape(interval_text(figures.interval_s))}. {escape(spent)}.</p></header>"
     )
 
 

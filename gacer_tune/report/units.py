@@ -14,6 +14,12 @@ def seconds_text(seconds: float) -> str:
     raise AssertionError("the last unit always fits")
 
 
+def interval_text(bounds: tuple[float, float]) -> str:
+    """(0.01, 0.012) -> ` (95 % interval 10.0 ms to 12.0 ms)`; nothing where one value is all there is."""
+    low, high = bounds
+    return f" (95 % interval {seconds_text(low)} to {seconds_text(high)})" if low < high else ""
+
+
 def tick_text(seconds: float) -> str:
     """The same for a round number on an axis: 0.02 -> `20 ms`."""
     number, _, unit = seconds_text(seconds).partition(" ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gacer_tune.bench.others import NOTABLE
+from gacer_tune.bench.others import warning
 from gacer_tune.bench.system import OURS, OURS_SEQUENTIAL
 from gacer_tune.report.units import seconds_text
 from tests.bench.records import Entry
@@ -110,6 +110,6 @@ def _notes(entries: Sequence[Entry]) -> list[str]:
         lines += [f"{entry.name}: {peer} cannot run {reason}" for peer, reason in entry.bench["skipped"].items()]
         few = [line for line in entry.bench["systems"] if line["rounds"] < entry.bench["rounds"]]
         lines += [f"{entry.name}: {line['name']} is so slow that it had {line['rounds']} rounds only" for line in few]
-        if entry.bench["others"] > NOTABLE:
-            lines.append(f"{entry.name}: other processes used {entry.bench['others']:.1f} cores meanwhile")
+        if busy := warning(entry.bench["others"]):
+            lines.append(f"{entry.name}: {busy}")
     return ["## Notes", "\n".join(f"- {line}" for line in lines)] if lines else []

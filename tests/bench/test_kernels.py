@@ -15,6 +15,7 @@ import pytest
 from gacer_tune.bench import blas
 from gacer_tune.bench.kernels import kernel_rows, products_share
 from gacer_tune.bench.ort_nodes import by_op
+from gacer_tune.bench.others import Usage
 from gacer_tune.bench.roofline import Roofline, Turn, measuring, roofline
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import sequential
@@ -121,9 +122,11 @@ def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
     assert [row["seconds"] for row in rows] == sorted((row["seconds"] for row in rows), reverse=True)
     assert 0 < said.last["products_share"] < 10
     assert said.last["roofline"]["sgemm_flops_s"] == 1e11
+    assert all(0 <= row["variant"] < row["variants"] for row in rows)
+    assert {row["footprint"] > 0 for row in rows if row["kind"] in ("conv2d", "matmul")} == {True}
     assert "roofline of 2 lanes: product 100 GFLOP/s (numpy), copy 20.0 GB/s" in said.err
     assert "│ tiny_mlp/" in said.err
-    assert said.err.rstrip().endswith("of the product's roofline, weighted by their time")
+    assert "of the product's roofline, weighted by their time" in said.err
     compared = said.last["onnxruntime"]
     assert {row["tenant"] for row in compared} == {"tiny_branchy", "tiny_mlp"}
     assert {"conv2d", "matmul"} <= {row["kind"] for row in compared}
@@ -132,6 +135,19 @@ def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
         assert row["seconds"] == pytest.approx(ours)
         assert row["ratio"] == pytest.approx(row["onnxruntime_s"] / ours)
     assert "of ONNX Runtime: the profiled time of its nodes for the same op, times its 2 threads" in said.err
+
+
+def test_a_busy_machine_is_told(cli: Cli, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three cores that were busy for ten seconds, one with our work."""
+    usages = iter([Usage(0.0, 0.0, 0.0), Usage(10.0, 30.0, 10.0), Usage(20.0, 30.0, 10.0), Usage(30.0, 40.0, 20.0)])
+    monkeypatch.setattr(Usage, "now", lambda: next(usages))
+    monkeypatch.setattr("gacer_tune.bench.kernels.measuring", lambda _: nullcontext(lambda: Turn(5e10, 9e10, 2e10)))
+    monkeypatch.setattr("gacer_tune.bench.kernels.TURNS", 1)
+    monkeypatch.setattr("gacer_tune.cli.kernels.find_spec", lambda _: None)
+    busy = cli("inspect", artifact, "--kernels", "--json")
+    assert busy.last["others"] == pytest.approx(2.0)
+    assert "other processes used 2.0 cores meanwhile" in busy.err
+    assert "meanwhile, which" not in cli("inspect", artifact, "--kernels").out
 
 
 def test_nodes_of_another_runtime_belong_to_ops() -> None:

@@ -82,6 +82,7 @@ def test_the_gain_leads(page: _Page) -> None:
 def test_the_spread_of_the_result_is_told() -> None:
     text = report_html(report(interval_s=[0.0148, 0.0153]))
     assert "15.0 ms after (95 % interval 14.8 ms to 15.3 ms). 6 trials" in text
+    assert "15.0 ms after. 6 trials" in report_html(report(interval_s=[0.015, 0.015])), "one run has no spread"
 
 
 def test_no_gain_is_no_number_above_one() -> None:
