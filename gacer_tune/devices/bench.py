@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from gacer_tune.cost_model.profile import Profile
@@ -18,6 +20,9 @@ from gacer_tune.search.trial import Failure, Timing
 __all__ = ["SEED", "Bench"]
 
 WARM_S = 0.05  # after a longer pause the anchor runs once untimed
+MARKS, SHORT_S, APART_S = 5, 0.02, 0.05  # ends of runs, where they are short, at two times so far apart
+
+Mark = tuple[float, int]  # seconds of the clock and cycles of the processor at the end of a run
 
 
 class Bench(CheckedBench[Loaded]):
@@ -102,10 +107,25 @@ class Bench(CheckedBench[Loaded]):
         return profile(self)
 
     def _cycles_per_second(self) -> float:
-        """From the ends of two runs: the begin of the first one waits for threads that are yet to be started."""
-        loaded, marks = self.load(self.apart()), []  # on all lanes, which is soon over
-        for pause_s in (0.0, 0.05):
-            time.sleep(pause_s)
-            self.session.run(loaded)
+        """From the ends of runs: the begin of the first one waits for threads that are yet to be started."""
+        loaded = self.load(self.apart())  # on all lanes, which is soon over
+        early = self._marks(loaded)
+        time.sleep(APART_S)
+        return cycles_per_second(early, self._marks(loaded))
+
+    def _marks(self, loaded: Loaded) -> list[Mark]:
+        """Of one run, and of some more if they are short."""
+        marks: list[Mark] = []
+        while len(marks) < MARKS:
+            took = self.seconds(loaded)
             marks.append((time.perf_counter(), int(loaded.times[:, 1].max())))
-        return (marks[1][1] - marks[0][1]) / (marks[1][0] - marks[0][0])
+            if took > SHORT_S:
+                break
+        return marks
+
+
+def cycles_per_second(early: Sequence[Mark], late: Sequence[Mark]) -> float:
+    """From marks that are some time apart; the median over all pairs of them, because a mark is late where something
+    else took the processor between the end of a run and the look at the clock."""
+    slopes = ((there[1] - here[1]) / (there[0] - here[0]) for here in early for there in late)
+    return statistics.median(slopes)
