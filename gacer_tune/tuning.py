@@ -19,7 +19,7 @@ from gacer_tune.devices.child import ChildDevice
 from gacer_tune.events import Event, Listen
 from gacer_tune.preparing import Prepared, limits_for, prepare
 from gacer_tune.report.verdict import Choice, Figures, Gain
-from gacer_tune.search.anchored import anchor_of, quiet_s
+from gacer_tune.search.anchored import Anchored, anchor_of, quiet_s
 from gacer_tune.search.busy import Others
 from gacer_tune.search.duel import Surroundings
 from gacer_tune.search.objective import Objective, ranked
@@ -71,9 +71,11 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         history = _begin(settings, prepared, sizes)
         found = run_search(settings, prepared, device, history, listen, stop)
         listen(Event("accept", f"{PAIRS} interleaved pairs"))
-        outcome = decide(settings, prepared, device, found)
-        rows = measure_rows(prepared, device, outcome.schedule)
-        points = measure_front(device, found.trials, outcome.schedule)
+        around = _surroundings(prepared, found)
+        outcome = decide(settings, prepared, device, found, around)
+        calm = Anchored(device, around.anchor)
+        rows = measure_rows(prepared, calm, outcome.schedule)
+        points = measure_front(calm, found.trials, outcome.schedule)
         summary = summarize(settings, outcome, (rows, tuple(points.values())), found, time.monotonic() - began)
         summary = replace(summary, sizes=sizes)
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}
@@ -225,14 +227,12 @@ def _progress(trials: Sequence[Trial], objective: Objective, settings: Settings,
     )  # fmt: skip
 
 
-def decide(settings: Settings, prepared: Prepared, device: AnyDevice, found: Found) -> Outcome:
+def decide(settings: Settings, prepared: Prepared, device: AnyDevice, found: Found, around: Surroundings) -> Outcome:
     from gacer_tune.search.acceptance import accept, finalists
 
     objective = _objective(settings, prepared)
     reference = [trial for trial in found.trials if trial.origin in BASELINES]
-    return accept(
-        device, objective, finalists(found.trials, objective), reference, PAIRS, _surroundings(prepared, found)
-    )  # fmt: skip
+    return accept(device, objective, finalists(found.trials, objective), reference, PAIRS, around)
 
 
 def _surroundings(prepared: Prepared, found: Found) -> Surroundings:

@@ -44,6 +44,7 @@ def test_the_table_has_every_baseline_and_the_tail() -> None:
     assert [row.tuned_s for row in rows] == pytest.approx(completions(best))
     noisy = measure_rows(PREPARED, SimulatedDevice(PAIR, PROFILE, 2, noise=0.1), best)
     assert all(row.tuned_p95_s > row.tuned_s for row in noisy)
+    assert all(row.tuned_s == row.breadth_first_s for row in noisy), "a baseline is as fast as itself, also with noise"
 
 
 def test_a_schedule_that_does_not_run_any_more_is_told() -> None:
