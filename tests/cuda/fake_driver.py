@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,9 +45,9 @@ class Graph:
         return found
 
     @property
-    def topology(self) -> list[tuple[str, frozenset[int], int, tuple[int, int] | None]]:
-        """What an instance keeps when it is updated."""
-        return [(node.what[0], node.after, node.priority, node.parts) for node in self.nodes]
+    def topology(self) -> list[tuple[str, frozenset[int], int]]:
+        """What an update must leave as it is; priorities because of how graphs are instantiated here."""
+        return [(node.what[0], node.after, node.priority) for node in self.nodes]
 
 
 @dataclass
@@ -210,11 +210,13 @@ class FakeDriver:
         return number
 
     def update(self, instance: int, graph: int) -> bool:
-        alike = self.instances[instance].topology == self.graphs[graph].topology
-        if alike and not self.refuse_updates:
-            self.instances[instance] = self.graphs[graph]
-            return True
-        return False
+        """Parts of the GPU stay as they were: the worst of what CUDA's documents allow."""
+        before, now = self.instances[instance], self.graphs[graph]
+        if self.refuse_updates or before.topology != now.topology:
+            return False
+        pairs = zip(before.nodes, now.nodes, strict=True)
+        self.instances[instance] = Graph([replace(node, parts=old.parts) for old, node in pairs])
+        return True
 
     def drop(self, graph: int, instance: int) -> None:
         self.graphs.pop(graph, None)

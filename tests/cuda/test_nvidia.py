@@ -168,10 +168,16 @@ def test_shares_become_green_contexts(opened: Opened, monkeypatch: pytest.Monkey
         assert sorted(((n.what[1][0], n.parts, n.priority) for n in nodes), key=str) == [
             ("a", None, 0), ("a", None, 0), ("b", (0, 5), 1), ("b", (5, 8), 0),
         ]  # fmt: skip
-        again = session.load(lower(PAIR, schedule, session.memory), old=loaded)
-        assert again.instance == loaded.instance
+        for shares, parts in (
+            ((0, 3, 5), {None, (0, 3), (3, 8)}),
+            ((), {None}),
+        ):  # graphs that are alike, but for the parts
+            other = lower(PAIR, replace(schedule, shares=shares), session.memory)
+            loaded = session.load(other, old=loaded)
+            nodes = cuda.driver.instances[int(session.driver._owned[loaded.instance])].nodes  # type: ignore[attr-defined]
+            assert {node.parts for node in nodes} == parts
         session.load(lower(PAIR, replace(schedule, priorities=(0, 0, 2)), session.memory))
-        assert len(low.contexts) == 2, "contexts are used again, for streams of any priority"
+        assert len(low.contexts) == 4, "contexts are used again, for streams of any priority"
 
 
 def test_drivers_without_green_contexts_have_no_parts() -> None:

@@ -15,7 +15,8 @@ from gacer_tune.ir.plan import Memory, Plan, Slice
 from gacer_tune.ir.workload import Port, Workload
 
 MOST_LANES = 32
-FLUSH_NBYTES = 128 << 20  # more than any second-level cache
+# More than any second-level cache; at 3 TB/s it takes 90 us, in which the host launches what is timed behind it.
+FLUSH_NBYTES = 256 << 20
 
 Stamp = tuple[Slice, int, Mark, int]  # slice, lane, mark, timed event
 
@@ -61,7 +62,7 @@ class CudaSession(Block):
         self._events: list[int] = []  # used by one capture after the other
         self._idle_marks: list[int] = []
         self._warm: set[str] = set()
-        self._scrap = 0
+        self.flush_nbytes, self._scrap = FLUSH_NBYTES, 0
         self._taken: set[tuple[int, int]] = set()  # inputs that need not be uploaded
         self._lock = threading.Lock()
 
@@ -103,7 +104,7 @@ class CudaSession(Block):
         graph = capture(self.driver, steps, self._streams_of(plan), self._events, stamped, self._launch)
         slices = list(plan.slices())
         stamps = tuple((slices[m.row], m.stream, m, e) for m, e in zip(steps.marks, stamped, strict=True))
-        return LoadedGraph(plan, self._instance(graph, old), stamps)
+        return LoadedGraph(plan, self._instance(graph, plan, old), stamps)
 
     def _streams_of(self, plan: Plan) -> list[int]:
         """The streams that a plan is captured on; a lane with a priority or a share has another one that has them."""
@@ -116,11 +117,14 @@ class CudaSession(Block):
                 found[lane] = self._special[lane, priority, parts]
         return found
 
-    def _instance(self, graph: int, old: LoadedGraph | None) -> int:
-        """The graph ready to run; it and what is left of `old` are given back."""
+    def _instance(self, graph: int, plan: Plan, old: LoadedGraph | None) -> int:
+        """The graph ready to run; it and what is left of `old` are given back.
+
+        CUDA does not say what an update does to the part of the GPU that a launch has: with parts there is none.
+        """
         if old is None:
             instance, gone = self.driver.instantiate(graph), 0
-        elif self.driver.update(old.instance, graph):
+        elif not _divided(plan, old.plan) and self.driver.update(old.instance, graph):
             instance, gone = old.instance, 0
         else:
             instance, gone = self.driver.instantiate(graph), old.instance
@@ -162,8 +166,8 @@ class CudaSession(Block):
     def flush(self) -> None:
         """Overwrite the second-level cache, so that the next run begins as every other one does."""
         if not self._scrap:
-            self._scrap = self.driver.allocate(FLUSH_NBYTES)
-        self.driver.fill(self._scrap, 0, FLUSH_NBYTES, self.streams[0])
+            self._scrap = self.driver.allocate(self.flush_nbytes)
+        self.driver.fill(self._scrap, 0, self.flush_nbytes, self.streams[0])
 
     def discard(self, *graphs: LoadedGraph) -> None:
         """Free graphs that are not run any more."""
@@ -219,6 +223,11 @@ class CudaSession(Block):
                 self._launch(Launch(0, row, piece), self.streams[0])
                 self._warm.add(name)
         self.driver.synchronize(self.streams[0])
+
+
+def _divided(*plans: Plan) -> bool:
+    """Whether a lane of one of them has a part of the GPU only."""
+    return any(parts is not None for plan in plans for parts in plan.parts)
 
 
 def require_streams(lanes: int) -> None:
