@@ -39,10 +39,26 @@ class Stream:
         self.log.append(f"{self.name} waits for {other.name}")
 
 
+class Event:
+    """Two milliseconds lie between any two."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def record(self) -> None:
+        self.log.append("end of it" if self.log[-1] != "flush" else "begin")
+
+    def synchronize(self) -> None: ...
+
+    def elapsed_time(self, end: Event) -> float:
+        return 2.0
+
+
 class FakeTorch:
     """log: what was done in which order; a product is noted with its stream, and with how it is run."""
 
-    float16, float32, channels_last = np.float16, np.float32, "channels_last"
+    float16, float32, uint8, channels_last = np.float16, np.float32, np.uint8, "channels_last"
+    __version__ = "0.0"
     add, div, relu = staticmethod(np.add), staticmethod(np.divide), staticmethod(lambda x: np.maximum(x, 0))
 
     def __init__(self) -> None:
@@ -54,6 +70,7 @@ class FakeTorch:
             Stream=self.stream, current_stream=lambda: self.now, stream=self.on, graph=self.capture,
             CUDAGraph=lambda: SimpleNamespace(replay=lambda: self.log.append("replay")),
             synchronize=lambda: self.log.append("synchronize"),
+            Event=self.event,
         )  # fmt: skip
         self.backends = SimpleNamespace(
             cudnn=SimpleNamespace(), cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=False))
@@ -66,6 +83,9 @@ class FakeTorch:
     def from_numpy(self, array: Any) -> Tensor:
         return array.view(Tensor)  # type: ignore[no-any-return]
 
+    def empty(self, nbytes: int, dtype: Any, device: str) -> Any:
+        return SimpleNamespace(zero_=lambda: self.log.append("flush"))
+
     def matmul(self, a: Any, b: Any) -> Any:
         self.log.append(" ".join(["product on", self.now.name, *self.how]))
         return a @ b
@@ -73,6 +93,12 @@ class FakeTorch:
     def softmax(self, x: Any, axis: int) -> Any:
         powers = np.exp(x - x.max(axis, keepdims=True))
         return powers / powers.sum(axis, keepdims=True)
+
+    def event(self, enable_timing: bool) -> Event:
+        return Event(self.log)
+
+    def addmm(self, added: Any, a: Any, b: Any) -> Any:
+        return self.matmul(a, b) + added
 
     def stream(self) -> Stream:
         self.made += 1

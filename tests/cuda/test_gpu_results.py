@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.gpu import results
+from tests.gpu import results, tables
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -75,37 +75,83 @@ def test_a_part_that_hangs_ends_its_process_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_checks_in_short_name_what_is_wrong() -> None:
-    wrong = {"outputs": {"ok": True}, "exactness": {"ok": False}, "ok": False}
-    first, *lines = results.checks({"a": {"ok": True}, "b": wrong, "c": results.CRASHED}).splitlines()
-    assert first == "checked: 1 ok, 2 not"
-    assert [line.split(maxsplit=1) for line in lines] == [["b", "wrong: exactness"], ["c", results.CRASHED["failed"]]]
+    wrong = {"exactness": {"schedules": 5, "wrong": [{}], "ok": False}, "ok": False, "precision": "tf32"}
+    right = {"exactness": {"schedules": 5, "wrong": [], "ok": True}, "ok": True, "precision": "tf32"}
+    right["outputs"] = {"errors": {"0/a": 0.0012, "1/b": 0.0034}, "allowed": 0.01, "ok": True}
+    faults = {"found": {"crash": "ok", "hang": "ok"}, "ok": True}
+    shown = tables.checks({"a": right, "b": wrong, "c": results.CRASHED, "faults": faults}).splitlines()
+    assert shown[:4] == [
+        "checked: 2 ok, 2 not",
+        "tf32: outputs of 2 tenants differ from ONNX Runtime's by 0.34 % at most, allowed are 1 %",
+        "exactness: 10 schedules, 1 without the sequential bits",
+        "faults: crash: ok, hang: ok",
+    ]
+    assert [line.split(maxsplit=1) for line in shown[4:]] == [
+        ["b", "wrong: exactness"],
+        ["c", results.CRASHED["failed"]],
+    ]
+
+
+HOST = {"tried": 50, "search_s": 10.0, "launch_s": 9e-6, "empty_s": 12.34e-6, "flush_s": 90e-6}
 
 
 def test_the_table_shows_what_was_measured_and_what_was_not() -> None:
+    plans = {
+        "pairs_s": {"sequential": 0.002, "lane_per_tenant": 0.0015},
+        "gains": {"sequential": 2.0, "lane_per_tenant": 1.5},
+    }
     rows: dict[str, Any] = {
         "a+b": {
-            "baseline_s": 0.002, "best_s": 0.001, "gain": 2.0, "torch_s": {"torch graph": 0.003},
-            "against": 3.25, "launch_s": 9e-6, "empty_s": 12.34e-6,
+            "best_s": 0.001, **plans, **HOST, "ours_beside_s": 0.0011,
+            "torch_s": {"torch eager": 0.009, "torch graph": 0.003},
+            "against": {"torch eager": 8.0, "torch graph": 3.25},
         },
         "c": {"failed": "no time left"},
-        "d": {
-            "baseline_s": 0.002, "best_s": 0.001, "gain": 2.0, "torch_failed": "no Erf\nat all",
-            "launch_s": 1e-6, "empty_s": 2e-6,
-        },
+        "d": {"best_s": 0.001, **plans, **HOST, "torch_failed": "no Erf\nat all"},
     }  # fmt: skip
-    _, first, second, third, torch, launches = results.table(rows).splitlines()
-    assert first.split() == ["a+b", "2.000", "1.000", "2.00x", "3.000", "3.25x", "9.0", "12.3"]
-    assert second.split() == ["c", "no", "time", "left"]
-    assert third.split()[-4:] == ["-", "-", "1.0", "2.0"] and torch.strip() == "PyTorch: no Erf"
-    assert launches == "launch overhead: 12.3 us at most, wanted are 15: kept"
-    rows["d"]["launch_s"] = 15.1e-6
-    assert results.table(rows).splitlines()[-1] == "launch overhead: 15.1 us at most, wanted are 15: NOT kept"
+    _, *lines = tables.table(rows).splitlines()
+    assert lines[0].split() == ["a+b", "1.000", "2.000", "2.00x", "1.500", "1.50x", "-", "300"]
+    assert lines[1].split() == ["c", "no", "time", "left"]
+    assert lines[3].split()[:3] == ["against", "PyTorch", "ours"]
+    assert lines[4].split() == ["a+b", "1.100", "9.000", "8.00x", "3.000", "3.25x", "-", "9.0", "12.3"]
+    assert lines[5].split() == ["d", "-", "-", "-", "-", "9.0", "12.3"] and lines[6].strip() == "PyTorch: no Erf"
+    assert lines[7:] == ["launch overhead: 12.3 us at most, wanted are 15: kept"]
+    rows["d"]["launch_s"] = 95e-6
+    assert tables.table(rows).splitlines()[-2:] == [
+        "launch overhead: 95.0 us at most, wanted are 15: NOT kept",
+        "d: launched in 95 us, of which 90 are hidden: the rest is in its times",
+    ]
+
+
+def test_shares_in_short() -> None:
+    even, eighth = (
+        {"without_s": 0.001, "with_s": 0.002, "times": 2.0},
+        {"without_s": 0.001, "with_s": 0.004, "times": 4.0},
+    )
+    kept = {"bits": {"ok": True}, "ok": True}
+    rows: dict[str, Any] = {
+        "a": {**kept, "even": even, "eighth": eighth, "marked": "ok"},
+        "b": {**kept, "even": even, "eighth": eighth, "failed": "CudaError: 400"},
+        "c": {**kept, "failed": "CudaError: 400"},
+        "d": {"bits": {"ok": False}, "ok": False, "failed": "CudaError: 400"},
+        "e": {"refused": "this GPU cannot", "ok": True},
+        "f": results.LATE,
+    }
+    _, *lines = tables.shares(rows).splitlines()
+    assert lines[0].split() == ["a", "1.000", "2.000", "2.00x", "1.000", "4.000", "4.00x", "same", "ok"]
+    assert lines[1].split()[-3:] == ["same", "CudaError:", "400"]
+    assert [line.split(maxsplit=1)[1] for line in lines[2:]] == [
+        "bits are the same, NOT MEASURED: CudaError: 400",
+        "bits are WRONG, NOT MEASURED: CudaError: 400",
+        "NOT MEASURED: this GPU cannot",
+        "NOT MEASURED: no time left",
+    ]
 
 
 def test_tables_of_several_calls_are_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "measure.json").write_text(json.dumps({name: {"failed": f"{name} is late"}}))
-    assert results.main([tmp_path / "a", tmp_path / "b"]) == 0
+    assert tables.main([tmp_path / "a", tmp_path / "b"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line.split(maxsplit=1) for line in shown[-2:]] == [["a", "a is late"], ["b", "b is late"]]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from gacer_tune.cost_model.profile import Profile
 from gacer_tune.kernels.cuda.gpu import Precision
 from gacer_tune.store.cache import Cache
 from models import MODELS
@@ -24,15 +26,6 @@ from tests.support.small_models import SMALL
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "tests" / "gpu" / "run_all.sh"
-
-
-@pytest.fixture
-def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One small mix, its library empty: a dry run loads none."""
-    monkeypatch.setattr(bundle, "module_of", lambda *_: b"")
-    made = Bundle("tiny_mlp+tiny_branchy", 1, "fp16", True)
-    bundle.write(made, tmp_path / "bundle" / made.name, Cache(tmp_path / "cache"), 2)
-    return tmp_path / "bundle"
 
 
 def archived(bundled: Path) -> Path:
@@ -53,10 +46,12 @@ def test_a_bundle_is_checked_and_measured(bundled: Path, capsys: pytest.CaptureF
     times = bundled / "measure.json"
     assert measure.main([str(bundled), "--json", str(times), "--shares", "--dry-run"]) == 0
     (row,) = results.known(times).values()
-    assert set(row["baselines_s"]) == {"sequential", "lane_per_tenant", "breadth_first"}
-    assert row["best_s"] > 0 and row["gain"] > 0
-    assert row["nodes"] > 3 and row["launch_s"] > 0 and row["empty_s"] > 0
-    line, launches = capsys.readouterr().out.splitlines()[-2:]
+    baselines = {"sequential", "lane_per_tenant", "breadth_first"}
+    assert set(row["baselines_s"]) == set(row["pairs_s"]) == set(row["gains"]) == baselines
+    assert row["best_s"] > 0 and min(row["gains"].values()) > 0 and row["tried"] > 0 and row["search_s"] > 0
+    assert row["nodes"] > 3 and row["launch_s"] > 0 and row["empty_s"] > 0 and row["flush_s"] > 0
+    assert len(Profile.from_json(row["profile"]).alone) == 2
+    line, _, _, launches = capsys.readouterr().out.splitlines()[-4:]
     assert line.startswith("tiny_mlp+tiny_branchy-b1-fp16-small") and launches.startswith("launch overhead: ")
 
 
@@ -77,15 +72,22 @@ def test_parts_hold_whole_mixes_and_no_more_than_can_be_sent(tmp_path: Path) -> 
     assert [[path.name for path in part] for part in found] == [["a0"], ["a1", "b0"]], "no whole mix fits"
 
 
-def test_a_part_is_no_larger_than_what_can_be_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the runtime that each has."""
+def test_a_part_is_no_larger_than_what_can_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the runtime that each has, and the packages that the other machine lacks."""
     monkeypatch.setattr(bundle, "copy_runtime", lambda site: (site / "runtime").write_bytes(bytes(30)))
     archives = [tmp_path / f"{name}-b1.tar.xz" for name in "ab"]
     for path in archives:
         path.write_bytes(bytes(40))
-    bundle.write_parts(tmp_path / ".", [[path] for path in archives], 100)
-    assert {path.name for path in (tmp_path / "1").iterdir()} == {"site", "a-b1.tar.xz"}
-    assert {path.name for path in (tmp_path / "2").iterdir()} == {"site", "b-b1.tar.xz"}
+    with zipfile.ZipFile(wheel := tmp_path / "ffi.whl", "w") as content:
+        content.writestr("tvm_ffi/__init__.py", "x" * 20)
+    for wheels in ((), (wheel,)):
+        bundle.write_parts(tmp_path / ".", [[path] for path in archives], 100, wheels)
+        assert {path.name for path in (tmp_path / "1").iterdir()} == {"site", "a-b1.tar.xz"}
+        assert {path.name for path in (tmp_path / "2").iterdir()} == {"site", "b-b1.tar.xz"}
+        assert (tmp_path / "1" / "site" / "tvm_ffi").exists() == bool(wheels)
+        assert ("must have apache-tvm-ffi" in capsys.readouterr().err) != bool(wheels)
 
 
 @pytest.mark.parametrize("small", [True, False])
@@ -149,12 +151,19 @@ def test_the_script_goes_through_everything(bundled: Path, tmp_path: Path) -> No
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {Path(line).name for line in asked.read_text().splitlines()} == {"measure.py"}, "checks do without PyTorch"
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["check.json", "measure.json"]
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
+        "check.json",
+        "measure.json",
+        "shares.json",
+    ]
     headings = [line for line in done.stdout.splitlines() if line.startswith("== ")]
-    assert [line.split(" ")[1] for line in headings] == ["correctness,", "plans", "in"]
+    assert [line.split(" ")[1] for line in headings] == ["correctness,", "shares", "plans", "in"]
     last = done.stdout.partition(f"{headings[-1]}\n")[2].splitlines()
     assert last[0] == "checked: 1 ok, 0 not"
-    assert [line.split()[0] for line in last[1:]] == ["mix", "tiny_mlp+tiny_branchy-b1-fp16-small", "launch"]
+    assert last[1].startswith("fp16: outputs of 2 tenants differ") and last[2].startswith("exactness: 13 schedules, 0 ")
+    name = "tiny_mlp+tiny_branchy-b1-fp16-small"
+    assert [line.split()[0] for line in last[3:]] == ["shares", name, "mix", name, "against", name, "launch"]
+    assert last[4].endswith("same  ok")
 
 
 @pytest.mark.slow
@@ -167,12 +176,14 @@ def test_the_script_survives_a_mix_that_ends_the_process(bundled: Path, tmp_path
     environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
-    first, crashed, _, broken, whole, _ = done.stdout.splitlines()[-6:]
-    assert first == "checked: 1 ok, 1 not"
-    for line in (crashed, broken):
-        mix, why = line.split(maxsplit=1)
+    last = done.stdout.partition("== in short")[2].splitlines()[1:]
+    assert last[0] == "checked: 1 ok, 1 not"
+    crashed = [line for line in last if line.startswith("a-")]
+    assert len(crashed) == 3, "checks, shares, times"
+    for line in crashed:
+        mix, why = line.replace("NOT MEASURED: ", "").split(maxsplit=1)
         assert mix == f"a-{name}" and why.startswith("FileNotFoundError: ") and "weights.safetensors" in why
-    assert whole.startswith(name) and "x" in whole
+    assert [line.split()[1].replace(".", "").isdigit() for line in last if line.startswith(name)] == [True, True, False]
 
 
 def test_without_a_gpu_there_is_one_message_and_nothing_else(bundled: Path, tmp_path: Path) -> None:
@@ -235,9 +246,8 @@ BROUGHT = {"google", "ml_dtypes", "typing_extensions", "cython_runtime"}  # by t
 
 def test_the_scripts_import_what_a_gpu_machine_has() -> None:
     """And what is in the bundle's site: nothing of the tuner's other packages."""
-    modules = (
-        "tests.gpu.here, tests.gpu.check, tests.gpu.measure, tests.gpu.results, gacer_tune.devices.worker, onnxruntime"
-    )
+    modules = "tests.gpu.here, tests.gpu.check, tests.gpu.shares, tests.gpu.measure, tests.gpu.tables, onnxruntime"
+    modules += ", gacer_tune.devices.worker"
     modules += ", gacer_tune.executor.cuda.nvidia, gacer_tune.bench.torch_peer"
     said = f"import sys; sys.modules['torch'] = None; before = set(sys.modules); import {modules}; "
     said += "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))"
@@ -248,3 +258,9 @@ def test_the_scripts_import_what_a_gpu_machine_has() -> None:
     must = text.partition("The other machine must have")[2].partition("Third,")[0]
     names = {"cuda": "cuda-bindings", "tvm_ffi": "apache-tvm-ffi", "torch": "PyTorch"}
     assert all(names.get(name, name) in must for name in NEEDED)
+
+
+def test_a_wheel_that_is_not_there_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        bundle.main([str(tmp_path / "out"), "--wheel", str(tmp_path / "none.whl")])
+    assert "none.whl: no such wheel" in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -15,9 +15,11 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
@@ -157,6 +159,17 @@ def copy_runtime(site: Path) -> None:
     sys.stderr.write(f"{CUDART} is not here to be carried: the GPU machine must have it\n")
 
 
+def add_wheels(site: Path, wheels: Sequence[Path]) -> None:
+    """The content of wheels, as installing them would put it there; says what is missing without them."""
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as content:
+            content.extractall(site)
+    if not (site / "tvm_ffi").exists():
+        sys.stderr.write(
+            f"the GPU machine must have apache-tvm-ffi {version('apache-tvm-ffi')}, or take a --wheel of it\n"
+        )
+
+
 def cuda_runtimes() -> Iterator[Path]:
     """CUDA's runtime on this machine."""
     home = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
@@ -170,9 +183,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mix", action="append", metavar="MODEL+MODEL", help="only this mix, or these")
     parser.add_argument("--batch", action="append", type=int, help="measured at this batch only, or these")
     parser.add_argument("--variants", type=int, default=3, help="at most so many of each kernel")
+    parser.add_argument("--wheel", action="append", type=Path, default=[], help="a package that the GPU machine lacks")
     parser.add_argument("--stubs", action="store_true", help="no NVIDIA driver here: let stubs stand for it")
     parser.add_argument("--most", type=int, default=PART_NBYTES, metavar="NBYTES", help="of one part")
     given = parser.parse_args(arguments)
+    for wheel in given.wheel:
+        if not zipfile.is_zipfile(wheel):
+            parser.error(f"--wheel {wheel}: no such wheel")
     (given.out / "mixes").mkdir(parents=True, exist_ok=True)
     packed: dict[str, list[Path]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -181,16 +198,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_stubs(Path(folder))
         for bundle in wanted(given.mix or MIXES, given.batch or BATCHES):
             packed.setdefault(bundle.mix, []).append(pack(bundle, given.out / "mixes", Cache(), given.variants))
-    write_parts(given.out, list(packed.values()), given.most)
+    write_parts(given.out, list(packed.values()), given.most, given.wheel)
     return 0
 
 
-def write_parts(out: Path, mixes: Sequence[Sequence[Path]], most: int) -> None:
-    """OUT/1 and so on, each with its archives and the runtime; a line says what is in each. Others are removed."""
+def write_parts(out: Path, mixes: Sequence[Sequence[Path]], most: int, wheels: Sequence[Path] = ()) -> None:
+    """OUT/1 and so on, each with its archives, the runtime and the content of the wheels; a line says what is in each.
+
+    Others are removed.
+    """
     for folder in out.glob("[0-9]*"):
         shutil.rmtree(folder)
     with tempfile.TemporaryDirectory(dir=out) as site:
         copy_runtime(Path(site))
+        add_wheels(Path(site), wheels)
         for number, files in enumerate(parts(mixes, most - _nbytes(Path(site))), start=1):
             folder = out / str(number)
             shutil.copytree(site, folder / "site")

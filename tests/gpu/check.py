@@ -22,7 +22,8 @@ from gacer_tune.ir.workload import Workload
 from gacer_tune.search.streams import one_stream, stream_per_tenant
 from gacer_tune.search.trial import Failure, Timing
 from tests.gpu.mixes import Mix, folders, open_mix
-from tests.gpu.results import CRASHED, checks, work_through
+from tests.gpu.results import CRASHED, work_through
+from tests.gpu.tables import checks
 
 SCHEDULES = 12
 LANES = 6
@@ -79,13 +80,13 @@ def _fault(folder: Path, fault: str, kind: str, schedules: tuple[Schedule, Sched
 def checked(folder: Path, dry: bool) -> Iterator[dict[str, Any]]:
     """The bits first, which need nothing else: they are kept whatever becomes of ONNX Runtime."""
     mix = open_mix(folder, LANES, dry)
-    exactness = check_exactness(mix, 1)
-    yield {"exactness": exactness, "ok": False, **CRASHED}
+    row: dict[str, Any] = {"precision": mix.precision, "exactness": check_exactness(mix, 1)}
+    yield row | {"ok": False, **CRASHED}
     try:
         outputs = check_outputs(mix, dry)
     except ImportError as error:
         outputs = {"failed": str(error), "ok": False}
-    yield {"exactness": exactness, "outputs": outputs, "ok": exactness["ok"] and outputs["ok"]}
+    yield row | {"outputs": outputs, "ok": row["exactness"]["ok"] and outputs["ok"]}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

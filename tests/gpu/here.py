@@ -7,10 +7,23 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 NEEDED = ("numpy", "onnx", "safetensors", "tvm_ffi", "cuda")
 WANTED = {"onnxruntime": "outputs are not checked", "torch": "there is nothing to compare with"}
+PACKAGES = ("numpy", "onnx", "onnxruntime", "safetensors", "apache-tvm-ffi", "cuda-bindings", "torch")
+
+
+def versions() -> dict[str, str]:
+    """Of Python, and of the packages that results depend on."""
+    found = {"python": sys.version.split()[0]}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def main() -> int:
@@ -25,13 +38,13 @@ def main() -> int:
     try:
         gpu = gpu_here()
         load_cuda_runtime()
-    except UserError as error:
+    except (UserError, OSError, RuntimeError) as error:  # a library of another version, a call that CUDA refuses
         sys.stderr.write(f"{error}: nothing was begun\n")
         return 2
     for name, cost in WANTED.items():
         if find_spec(name) is None:
             sys.stderr.write(f"this Python lacks {name}: {cost}\n")
-    sys.stdout.write(json.dumps(gpu.document() | {"clocks_mhz": clocks_mhz()}) + "\n")
+    sys.stdout.write(json.dumps(gpu.document() | {"clocks_mhz": clocks_mhz(), "versions": versions()}) + "\n")
     return 0
 
 

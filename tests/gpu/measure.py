@@ -3,9 +3,9 @@
 Exits with 3 when some mix was not measured; after a crash the next run goes on behind the mix that crashed.
 
 For each mix every variant is timed, the baselines and some neighbours of the best are measured, and the best is run in
-interleaved pairs against the best baseline. PyTorch runs the same models at the same precision, timed the same way.
+interleaved pairs against each baseline. PyTorch runs the same models at the same precision, timed the same way.
 What a run costs the host is timed by its clock: the call that launches the best graph, and an empty graph from call to
-end.
+end. Times are those of the GPU only while the launch is over before the cache is overwritten, which is timed, too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import argparse
 import random
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -34,14 +36,17 @@ from gacer_tune.search.streams import stream_per_tenant
 from gacer_tune.search.trial import Timing
 from tests.gpu.likeness import with_weights
 from tests.gpu.mixes import Mix, folders, open_mix
-from tests.gpu.results import table, work_through
+from tests.gpu.results import work_through
+from tests.gpu.tables import table
 
 LANES = 6
 RUNS, PAIRS, LAUNCHES = 9, 30, 200
+LIMIT_S = 120.0  # for one mix: most of it is what PyTorch takes to get ready
+TUNING_S, FEWER = 30.0, 10  # so long cuDNN tries all its algorithms, then so many: PyTorch's own limit
 
 
 def searched(mix: Mix, budget_s: float, shares: bool = False, seed: int = 0) -> tuple[dict[str, Any], Schedule]:
-    """Seconds of the baselines and of the best schedule found, its gain over the best baseline in pairs; and itself."""
+    """Seconds of the baselines and of the best schedule found, its gain over each of them in pairs; and itself."""
     bench = mix.bench
     profile = bench.profile()
     lanes = len(bench.session.streams)
@@ -59,18 +64,23 @@ def searched(mix: Mix, budget_s: float, shares: bool = False, seed: int = 0) -> 
         seconds, tried = _seconds(bench.measure(candidate, 3)), tried + 1
         if seconds < best_s and (again := _seconds(bench.measure(candidate, RUNS))) < best_s:
             best, best_s, waiting = candidate, again, []
-    pairs = bench.compare(starts[baseline], best, PAIRS)
+    search_s = time.monotonic() - began
+    pairs = {name: bench.compare(start, best, PAIRS) for name, start in starts.items()}
     row = {
         **launch_overhead(mix, best),
-        "baselines_s": times, "baseline": baseline, "tried": tried, "schedule": best.to_json(),
-        "baseline_s": statistics.median(a for a, _ in pairs), "best_s": statistics.median(b for _, b in pairs),
-        "gain": statistics.median(a / b for a, b in pairs),
+        "baselines_s": times, "baseline": baseline, "tried": tried, "search_s": search_s, "schedule": best.to_json(),
+        "pairs_s": {name: statistics.median(a for a, _ in both) for name, both in pairs.items()},
+        "gains": {name: statistics.median(a / b for a, b in both) for name, both in pairs.items()},
+        "best_s": statistics.median(b for both in pairs.values() for _, b in both), "profile": profile.to_json(),
     }  # fmt: skip
     return row, best
 
 
 def launch_overhead(mix: Mix, schedule: Schedule) -> dict[str, Any]:
-    """Median seconds on the host: of the call that launches a plan; from the launch of an empty graph to its end."""
+    """Median seconds on the host: of the call that launches a plan; from the launch of an empty graph to its end.
+
+    flush_s: on the device, of what stands before each timed run.
+    """
     session, driver = mix.bench.session, mix.bench.session.driver
     stream = session.streams[0]
     driver.begin_capture(stream)
@@ -80,10 +90,21 @@ def launch_overhead(mix: Mix, schedule: Schedule) -> dict[str, Any]:
         "nodes": sum(map(len, loaded.plan.lanes)),
         "launch_s": _median_s(lambda: driver.run(loaded.instance, stream), lambda: driver.synchronize(stream)),
         "empty_s": _median_s(lambda: (driver.run(empty, stream), driver.synchronize(stream)), lambda: None),
+        "flush_s": statistics.median(_flush_s(mix) for _ in range(RUNS)),
     }
     driver.drop(0, empty)
     mix.bench.discard(loaded)
     return found
+
+
+def _flush_s(mix: Mix) -> float:
+    session, driver = mix.bench.session, mix.bench.session.driver
+    begin, end = driver.event(timed=True), driver.event(timed=True)
+    driver.record(begin, session.streams[0])
+    session.flush()
+    driver.record(end, session.streams[0])
+    driver.synchronize(session.streams[0])
+    return driver.elapsed_s(begin, end)
 
 
 def _median_s(timed: Callable[[], object], between: Callable[[], object]) -> float:
@@ -101,33 +122,51 @@ def _seconds(result: object) -> float:
 
 
 def with_torch(mix: Mix, best: Schedule) -> dict[str, Any]:
-    """Median seconds of each of PyTorch's modes and of ours, timed in turns: clocks that drop, drop for all of them."""
+    """Median seconds of each of PyTorch's modes and of ours, timed in turns: clocks that drop, drop for all of them.
+
+    against: by mode, how many times as long as ours it takes.
+    """
     import torch
 
     from gacer_tune.bench.torch_peer import fastest_layout, modes, prepare, torch_model
 
     prepare(torch, mix.precision)
-    scrap = torch.empty(128 << 20, dtype=torch.uint8, device="cuda")
+    scrap = torch.empty(mix.bench.session.flush_nbytes, dtype=torch.uint8, device="cuda")
     graphs = [read_graph(with_weights(onnx.load(str(path)))) for path in mix.canonical]
     made = [
         [torch_model(torch, graph, mix.feeds(number), mix.precision, last) for last in (True, False)]
         for number, graph in enumerate(graphs)
     ]
-    models = [fastest_layout(torch, both, lambda run: _timed(torch, run, scrap)) for both in made]
+    with patience(torch):
+        models = [fastest_layout(torch, both, lambda run: _timed(torch, run, scrap)) for both in made]
+        ways = modes(torch, models)
     loaded = mix.bench.load(best)
     runs: dict[str, Callable[[], float]] = {"ours": lambda: mix.bench.seconds(loaded)}
-    for name, (run, _) in modes(torch, models).items():
+    for name, (run, _) in ways.items():
         runs[name] = partial(_timed, torch, run, scrap)
     rounds = [{name: seconds() for name, seconds in runs.items()} for _ in range(RUNS + 3)][3:]
     mix.bench.discard(loaded)
     found = {name: statistics.median(each[name] for each in rounds) for name in runs}
     ours = found.pop("ours")
-    rival = min(found, key=lambda name: found[name])
     return {
-        "torch_s": found, "ours_beside_s": ours, "against": statistics.median(r[rival] / r["ours"] for r in rounds),
+        "torch_s": found, "ours_beside_s": ours,
+        "against": {name: statistics.median(each[name] / each["ours"] for each in rounds) for name in found},
+        "algorithms": torch.backends.cudnn.benchmark_limit or "all",
         "layouts": ["channels last" if model.channels_last else "as exported" for model in models],
         "torch": torch.__version__,
     }  # fmt: skip
+
+
+@contextmanager
+def patience(torch: Any, seconds: float = TUNING_S) -> Iterator[None]:
+    """cuDNN compiles some of the algorithms that it tries: all of them could take minutes for a large model."""
+    timer = threading.Timer(seconds, setattr, (torch.backends.cudnn, "benchmark_limit", FEWER))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _timed(torch: Any, run: Callable[[], Any], scrap: Any) -> float:
@@ -173,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = folders(given.bundle, given.small) or (folders(given.bundle, True) if given.dry_run else [])
     wanted = [folder for folder in found if given.only in folder.name]
     parts = [(folder.name, partial(measured, folder, search_s, given.dry_run, given.shares)) for folder in wanted]
-    results = work_through(given.json, parts, given.budget)
+    results = work_through(given.json, parts, given.budget, LIMIT_S)
     sys.stdout.write(table(results) + "\n")
     return 0 if results and all("best_s" in row for row in results.values()) else 3
 

@@ -65,6 +65,7 @@ def open_mix(folder: Path, lanes: int, dry: bool) -> Mix:
 
         driver = Nvidia(folder / "module.so")
     session = CudaSession(driver, workload, place(workload), lanes)
+    session.flush_nbytes = 1 << 10 if dry else session.flush_nbytes
     session.place_weights(likeness.read_weights(folder))
     count = len(workload.tenants)
     files = (tuple(folder / f"{number}{end}.onnx" for number in range(count)) for end in ("", ".canonical"))

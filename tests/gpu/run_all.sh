@@ -3,6 +3,7 @@
 # BUNDLE is one part of what `python -m tests.gpu.bundle` has written (docs/cuda.md); results go to OUT as JSON, a table
 # comes last, whatever happened before. Where nothing can be measured there is one message, and OUT stays as it was.
 set -u
+ulimit -c 0 2>/dev/null # candidates crash on purpose: the image of a process that has a GPU takes long to write
 begin=$(date +%s)
 bundle=${1:?BUNDLE, the folder that tests.gpu.bundle has written}
 out=${2:?OUT, a folder for the results}
@@ -44,7 +45,7 @@ if [ -z "$mode" ]; then
   }
 fi
 mkdir -p "$out" || exit 2
-rm -f "$out/check.json" "$out/measure.json"
+rm -f "$out/check.json" "$out/shares.json" "$out/measure.json"
 if [ -z "$mode" ]; then
   cp "$links/gpu.json" "$out/"
   cat "$links/gpu.json"
@@ -87,9 +88,11 @@ part() {
 echo "== correctness, exactness, faults"
 PYTHONPATH="$links/without:$everything"
 part check 170
+echo "== shares of the GPU"
+part shares $(($(date +%s) - begin + 45))
 PYTHONPATH=$everything
 echo "== plans against PyTorch"
-part measure 490
+part measure 495
 echo "== in short (milliseconds)"
-"$python" -m tests.gpu.results "$out" || status=1
+"$python" -m tests.gpu.tables "$out" || status=1
 exit $status
