@@ -188,3 +188,9 @@ def test_dynamic_shared_memory_is_as_large_as_the_source_says() -> None:
     assert np.array_equal(values, np.arange(64)[::-1])
     with pytest.raises(EmulationError, match=r"overflow|out of bounds"):
         emulate(source.replace("OFF", "65"), GPU, [values], 0, 1)
+
+
+@pytest.mark.parametrize("place", ["in + 1 + 4 * t, false", "in + 1 + 4 * t, true", "in + 4 * t + (t == 60), t < 60"])
+def test_sources_of_copies_are_aligned_also_where_they_are_not_read(place: str) -> None:
+    with pytest.raises(EmulationError, match="misaligned asynchronous copy"):
+        copied(COPIES.replace("in + 256 + 4 * t, t < 60", place))

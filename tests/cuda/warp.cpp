@@ -28,7 +28,7 @@ static void land(const Copy& copy) {
 static bool aligned(const void* place) { return reinterpret_cast<std::uintptr_t>(place) % 16 == 0; }
 
 void copy_async(void* to, const void* from, bool keep) {
-  if (!aligned(to) || (keep && !aligned(from))) fail("misaligned asynchronous copy");
+  if (!aligned(to) || !aligned(from)) fail("misaligned asynchronous copy");  // the source also where it is not read
   if (eager) {
     land({to, from, keep});
   } else {
