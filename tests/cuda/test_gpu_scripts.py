@@ -158,6 +158,7 @@ def test_the_script_goes_through_everything(bundled: Path, tmp_path: Path) -> No
     ]
     headings = [line for line in done.stdout.splitlines() if line.startswith("== ")]
     assert [line.split(" ")[1] for line in headings] == ["correctness,", "shares", "plans", "in"]
+    assert "a dry run" in headings[-1]
     last = done.stdout.partition(f"{headings[-1]}\n")[2].splitlines()
     assert last[0] == "checked: 1 ok, 0 not"
     assert last[1].startswith("fp16: outputs of 2 tenants differ") and last[2].startswith("exactness: 13 schedules, 0 ")

@@ -93,6 +93,6 @@ part shares $(($(date +%s) - begin + 45))
 PYTHONPATH=$everything
 echo "== plans against PyTorch"
 part measure 495
-echo "== in short (milliseconds)"
+echo "== in short ${mode:+(a dry run: figures mean nothing) }(milliseconds)"
 "$python" -m tests.gpu.tables "$out" || status=1
 exit $status
