@@ -78,17 +78,18 @@ def test_checks_in_short_name_what_is_wrong() -> None:
     wrong = {"exactness": {"schedules": 5, "wrong": [{}], "ok": False}, "ok": False, "precision": "tf32"}
     right = {"exactness": {"schedules": 5, "wrong": [], "ok": True}, "ok": True, "precision": "tf32"}
     right["outputs"] = {"errors": {"0/a": 0.0012, "1/b": 0.0034}, "allowed": 0.01, "ok": True}
-    faults = {"found": {"crash": "ok", "hang": "ok"}, "ok": True}
+    faults = {"found": {"crash": "ok", "hang": "timeout expected"}, "ok": False}
     shown = tables.checks({"a": right, "b": wrong, "c": results.CRASHED, "faults": faults}).splitlines()
     assert shown[:4] == [
-        "checked: 2 ok, 2 not",
+        "checked: 1 ok, 3 not",
         "tf32: outputs of 2 tenants differ from ONNX Runtime's by 0.34 % at most, allowed are 1 %",
         "exactness: 10 schedules, 1 without the sequential bits",
-        "faults: crash: ok, hang: ok",
+        "faults: crash: ok, hang: timeout expected",
     ]
     assert [line.split(maxsplit=1) for line in shown[4:]] == [
         ["b", "wrong: exactness"],
         ["c", results.CRASHED["failed"]],
+        ["faults", "wrong: see above"],
     ]
 
 

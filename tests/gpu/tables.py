@@ -21,8 +21,8 @@ def checks(results: Rows) -> str:
     if found := results.get("faults", {}).get("found"):
         lines.append("faults: " + ", ".join(f"{fault}: {text}" for fault, text in found.items()))
     for name, row in bad.items():
-        wrong = [kind for kind, part in row.items() if isinstance(part, dict) and not part["ok"]]
-        lines.append(f"{name:<52}{row.get('failed') or 'wrong: ' + ', '.join(wrong)}")
+        wrong = [kind for kind, part in row.items() if isinstance(part, dict) and not part.get("ok", True)]
+        lines.append(f"{name:<52}{row.get('failed') or 'wrong: ' + (', '.join(wrong) or 'see above')}")
     return "\n".join(lines)
 
 
