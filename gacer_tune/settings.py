@@ -2,9 +2,9 @@
 
 A model is written `[NAME=]PATH[:KEY=VALUE]...` with the keys batch, instances, weight and slo_ms:
 `det.onnx`, `det=models/yolo.onnx:batch=4:instances=2`, `det.onnx:batch=1..8` where the size is to be found. A first
-`=` ends a name only if no `/` comes before it, and a
-`:` begins an option only if `KEY=` follows, so `runs/lr=0.1/a:b.onnx` is a path; `./lr=0.1.onnx` makes one of
-`lr=0.1.onnx`. A path that ends in `:KEY=VALUE` itself can be written in the YAML file only.
+`=` ends a name only if no `/` comes before it, and a `:` begins an option only if `KEY=` follows, so
+`runs/lr=0.1/a:b.onnx` is a path; `./lr=0.1.onnx` makes one of `lr=0.1.onnx`. A path that ends in `:KEY=VALUE` itself
+can be written in the YAML file only.
 """
 
 from __future__ import annotations
