@@ -13,12 +13,13 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.search.beside import Anchor, Pairing, taking_turns
 from gacer_tune.search.device import Device, Pairs
-from gacer_tune.search.objective import Objective
+from gacer_tune.search.objective import Objective, ranked
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Timing, Trial, checked
 
@@ -52,6 +53,7 @@ class Anchored:
         self._levels: deque[float] = deque(maxlen=_WINDOW)
         self._state: deque[float] = deque(maxlen=_WINDOW)  # what the anchor took since the machine last changed
         self._resumed = anchor is not None  # what was measured before may be of another state
+        self._bar_s = 0.0  # what the schedule that leads takes, by a measurement that had no part in making it lead
         self._patience_s = PATIENCE_S
 
     @property
@@ -69,17 +71,29 @@ class Anchored:
         """Whether the machine differs, or may differ, from when times were last put in step with it."""
         return self._resumed or jumped(self._state)
 
+    def lead(self, schedule: Schedule) -> None:
+        """Measure once more what leads from now on: of many measurements the shortest is a lucky one, and times that
+        are put in step with lucky ones shrink from change to change.
+        """
+        if self._anchor and schedule == self._anchor[0]:
+            self._bar_s = self._anchor[1]
+        elif isinstance(timing := self.measure(schedule, MOST_PAIRS), Timing):
+            self._bar_s = timing.median_s
+
     def keep_up(self, leading: Sequence[Trial], objective: Objective) -> None:
         """Measure again what leads, the best first: from now on times are such that what is fastest of them takes what
-        the best one took, unless it does already.
+        the best one took, unless it does already, as far as its runs can tell.
         """
-        fresh = [self.measure(trial.schedule, MOST_PAIRS) for trial in leading]
+        fresh = [replace(trial, result=self.measure(trial.schedule, MOST_PAIRS)) for trial in leading]
+        standing = ranked(fresh, objective)
+        # Measured again: what made it the fastest may have been luck.
+        fastest = self.measure(standing[0][1].schedule, MOST_PAIRS) if standing else None
         self._state.clear()
         self._resumed = False
-        timed = [timing for timing in fresh if isinstance(timing, Timing)]
-        if timed and self._anchor and isinstance(best := leading[0].result, Timing):
-            ratio = best.median_s / min(timed, key=objective.of).median_s
-            if abs(ratio - 1) > _SAME:
+        best = leading[0].result if leading else None
+        if isinstance(fastest, Timing) and self._anchor and isinstance(best, Timing):
+            ratio = (self._bar_s or best.median_s) / fastest.median_s
+            if abs(ratio - 1) > max(_SAME, fastest.spread):
                 self._anchor = self._anchor[0], self._anchor[1] * ratio
 
     def compare(self, a: Schedule, b: Schedule, pairs: int) -> Pairs | Failure:

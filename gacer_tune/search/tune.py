@@ -174,7 +174,10 @@ class _Search:
             if isinstance(result, Timing) and self._contends(result):
                 result = _more(result, checked(self.device.measure(schedule, more)))
         if isinstance(result, Timing):
-            self.best = min(self.best, self.objective.of(result))
+            value = self.objective.of(result)
+            if value < self.best and isinstance(self.device, Anchored):
+                self.device.lead(schedule)
+            self.best = min(self.best, value)
             self.best_s = min(self.best_s, result.median_s)
         done = Trial(schedule, result, origin, len(self.history), self.spent_s + self.clock() - self.began_s)
         self.history.append(done)

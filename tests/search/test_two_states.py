@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
-from gacer_tune.ir.schedule import Schedule, sequential
+from gacer_tune.ir.schedule import Schedule, lane_per_tenant, sequential
 from gacer_tune.search.acceptance import finalists
-from gacer_tune.search.anchored import jumped
+from gacer_tune.search.anchored import Anchored, jumped
 from gacer_tune.search.objective import leaders, ranked
 from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
@@ -107,3 +109,34 @@ def test_the_best_of_each_state_leads() -> None:
     assert [trial.number for trial in leaders(log, MAKESPAN)] == [2, 3, 1, 0]
     alone = [replace(trial, result=Timing((s,), (s, s))) for trial, s in zip(log, (3.0, 1.0, 2.0, 4.0), strict=True)]
     assert [trial.number for trial in leaders(alone, MAKESPAN)] == [1, 2, 0, 3]
+
+
+@dataclass
+class Noisy(TwoStates):
+    """All schedules take the same time, but for a tenth from run to run."""
+
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+
+    def _factor(self, schedule: Schedule) -> float:
+        return math.exp(self.rng.gauss(0, 0.1)) / true_s(schedule)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_times_do_not_shrink_from_change_to_change(seed: int) -> None:
+    """Of many measurements the shortest is a lucky one: in step with it, all later ones would be too short, and after
+    twenty changes a tenth of what they are."""
+    device = Anchored(Noisy(1, seed=seed), pause=lambda _: None)
+    log: list[Trial] = []
+    for number in range(400):
+        schedule = lane_per_tenant(MIX, 2) if number else sequential(MIX, 2)
+        log.append(Trial(schedule, device.measure(schedule, 3), "evolve", number))
+        best = ranked(log, MAKESPAN)[0][1]
+        if best is log[-1]:
+            device.lead(best.schedule)
+        if number % 20 == 19:
+            device.keep_up([best], MAKESPAN)
+    usual_s = [trial.result.usual_s for trial in log if isinstance(trial.result, Timing)]
+    assert 0.6 < usual_s[-1] / usual_s[1] < 1.6
