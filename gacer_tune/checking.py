@@ -49,9 +49,16 @@ class Difference:
 
 
 def relative_error(ours: Any, expected: Any) -> float:
-    """Largest absolute difference over the largest absolute expected value; inf when one is not a number."""
+    """Largest absolute difference over the largest absolute expected value, both of what is finite.
+
+    inf where shapes differ, and where what is infinite or no number is not so in both.
+    """
     ours, expected = np.asarray(ours, np.float64), np.asarray(expected, np.float64)
-    if not np.array_equal(np.isfinite(ours), np.isfinite(expected)):
+    finite = np.isfinite(expected)
+    if ours.shape != expected.shape or not np.array_equal(ours[~finite], expected[~finite], equal_nan=True):
+        return float("inf")
+    ours, expected = ours[finite], expected[finite]
+    if not np.isfinite(ours).all():
         return float("inf")
     scale = float(np.max(np.abs(expected), initial=0.0)) or 1.0
     return float(np.max(np.abs(ours - expected), initial=0.0)) / scale
