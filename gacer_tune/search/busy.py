@@ -50,7 +50,7 @@ def _processes() -> Iterator[tuple[int, tuple[int, float, float]]]:
     for folder in _PROC.iterdir():
         if not folder.name.isdigit():
             continue
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             # A name may hold anything, also brackets: what follows the last one is numbers.
             row = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             user, system, ended_user, ended_system = map(int, row[11:15])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,17 @@ def test_our_own_work_is_not_that_of_others() -> None:
         pass
     after = busy._now()
     assert 0.15 < after[2] - before[2] <= after[1] - before[1] + 0.1
+
+
+def test_processes_that_may_not_be_looked_at_are_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where /proc is mounted with hidepid."""
+    read, own = Path.read_text, Path("/proc") / str(os.getpid())
+
+    def refusing(path: Path, *given: str, **named: str) -> str:
+        if path.name == "stat" and path.parent not in (own, Path("/proc")):
+            raise PermissionError(path)
+        return read(path, *given, **named)
+
+    monkeypatch.setattr(Path, "read_text", refusing)
+    assert Others(1)() >= 0
+    assert [number for number, _ in busy._processes()] == [os.getpid()]
