@@ -18,12 +18,13 @@ from gacer_tune.cost_model.profile import Profile
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Workload
-from gacer_tune.lines import Lines
+from gacer_tune.lines import Lines, send
 from gacer_tune.search.beside import Anchor
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.trial import Failure, Timing, result_from_json
 
 OPEN_S = 120.0
+PROFILE_RUNS = 1000  # on one lane, all variants: it makes about 150, and slow variants take longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class ChildDevice:
     _answers: Lines = field(default_factory=Lines)
     _opening: bool = False
     _opened: bool = False
+    _lone_s: float = 0.0  # all tenants on one lane
 
     @property
     def lanes(self) -> int:
@@ -88,7 +90,7 @@ class ChildDevice:
 
     def profile(self) -> Profile:
         """Time every variant of every kernel. UserError when that fails: nothing can be searched without."""
-        reply = self._ask({"do": "profile"}, OPEN_S)
+        reply = self._ask({"do": "profile"}, OPEN_S, PROFILE_RUNS)
         if isinstance(reply, Failure):
             raise UserError(f"profiling the kernels failed: {reply.kind}: {reply.message}")
         return Profile.from_json(reply["profile"])
@@ -121,6 +123,7 @@ class ChildDevice:
     def start(self) -> None:
         """Start the child, which imports what it needs and then waits to be opened. The folder may still be empty."""
         theirs_in, self._requests = os.pipe()
+        os.set_blocking(self._requests, False)
         answers, theirs_out = os.pipe()
         command = [sys.executable, "-m", "gacer_tune.devices.worker", str(theirs_in), str(theirs_out)]
         self._child = subprocess.Popen(
@@ -148,34 +151,38 @@ class ChildDevice:
         }  # fmt: skip
         self._opening = True
         with contextlib.suppress(BrokenPipeError):  # the end of its answers tells that it died
-            self._send(request)
+            self._send(request, OPEN_S)
 
-    def _ask(self, request: dict[str, Any], limit_s: float | None = None) -> dict[str, Any] | Failure:
+    def _ask(self, request: dict[str, Any], limit_s: float | None = None, runs: int = 0) -> dict[str, Any] | Failure:
+        """The answer, within limit_s and within as long as so many runs of all tenants on one lane may take."""
         if not (self._opening or self._opened):
             self.open()
         if not self._opened:
             opened = self._answer(OPEN_S)
             if isinstance(opened, Failure):  # it cannot even run the sequential plan
                 return opened
-            self._opened = True
+            self._opened, self._lone_s = True, float(opened["lone_s"])
+        limit_s = max(self.limits.answer_s if limit_s is None else limit_s, runs * self._lone_s)
         try:
-            self._send(request)
+            return self._answer(limit_s) if self._send(request, limit_s) else self._late(limit_s)
         except BrokenPipeError:
             return self._died()
-        return self._answer(self.limits.answer_s if limit_s is None else limit_s)
 
-    def _send(self, request: dict[str, Any]) -> None:
-        os.write(self._requests, (json.dumps(request) + "\n").encode())
+    def _send(self, request: dict[str, Any], limit_s: float) -> bool:
+        return send(self._requests, (json.dumps(request) + "\n").encode(), limit_s)
 
     def _answer(self, limit_s: float) -> dict[str, Any] | Failure:
         line = self._answers.next(limit_s)
         if line is None:
-            self.close()
-            return Failure("timeout", f"no answer within {limit_s:g} s")
+            return self._late(limit_s)
         if not line:
             return self._died()
         reply: dict[str, Any] = json.loads(line)
         return reply
+
+    def _late(self, limit_s: float) -> Failure:
+        self.close()
+        return Failure("timeout", f"no answer within {limit_s:g} s")
 
     def _died(self) -> Failure:
         assert self._child is not None

@@ -93,7 +93,7 @@ def serve(requests_fd: int, answers_fd: int) -> None:
         if opening.get("memory_limit"):
             resource.setrlimit(resource.RLIMIT_AS, (opening["memory_limit"],) * 2)
         bench = open_bench(opening)
-        answers.write(json.dumps({"opened": True}) + "\n")
+        answers.write(json.dumps({"lone_s": bench.lone_s}) + "\n")
         answers.flush()
         for line in requests:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from gacer_tune.devices import child
 from gacer_tune.devices.child import ChildDevice, describe
 from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
@@ -115,3 +117,29 @@ def test_faults_reach_an_early_child(folder: Path, early: ChildDevice) -> None:
     with replace(device_on(folder), faults={schedule.digest: "wrong-output"}) as device:
         device.take(early)
         assert device.measure(schedule, 2) == Failure("wrong-output", "injected")
+
+
+def test_a_child_that_stands_still_costs_its_time_also_where_it_is_told_much(folder: Path) -> None:
+    """More than a pipe holds: to write it must not wait for ever."""
+    with device_on(folder) as device:
+        assert isinstance(device.measure(sequential(tiny().compiled.workload, 2), 2), Timing)
+        number = pid(device)
+        os.kill(number, signal.SIGSTOP)
+        rescue = threading.Timer(20, os.kill, (number, signal.SIGKILL))
+        rescue.start()
+        reply = device._ask({"do": "measure", "schedules": [], "padding": "x" * 300_000}, 0.2)
+        rescue.cancel()
+        assert reply == Failure("timeout", "no answer within 0.2 s")
+        assert isinstance(device.measure(sequential(tiny().compiled.workload, 2), 2), Timing)
+
+
+def test_kernels_of_a_slow_workload_are_given_the_time_that_they_take(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit grows with a run of all tenants on one lane: a child that works is not one that hangs."""
+    monkeypatch.setattr(child, "OPEN_S", 0.001)
+    with device_on(folder) as device:
+        device.open()
+        device._opened, device._lone_s = isinstance(device._answer(60.0), dict), 0.1
+        assert device._opened
+        assert device.profile().alone
