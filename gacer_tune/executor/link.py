@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from gacer_tune.errors import UserError
@@ -27,4 +29,15 @@ def link(functions: Sequence[tuple[str, int]], objects: Sequence[Path], machine:
     with temporary_folder() as folder:
         archive = folder / "kernels.rsp"
         archive.write_text("\n".join(f'"{path}"' for path in objects))
-        module.export_library(str(out), cc=compiler, addons=None, options=[f"@{archive}", "-lm"])
+        with _uninterrupted():
+            module.export_library(str(out), cc=compiler, addons=None, options=[f"@{archive}", "-lm"])
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started inside does not hear Ctrl-C, which is for the tuner; that hears it afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -69,12 +70,16 @@ def _compiled(sources: Sequence[Source], workers: int) -> Iterator[tuple[str, by
         for future in futures:
             future.add_done_callback(lambda _: done.put(None))
         running = workers
-        while running:
-            name = done.get()
-            if name is None:
-                running -= 1
-            else:
-                yield name, (folder / f"{name}.o").read_bytes()
+        try:
+            while running:
+                name = done.get()
+                if name is None:
+                    running -= 1
+                else:
+                    yield name, (folder / f"{name}.o").read_bytes()
+        finally:  # whoever is interrupted, or asks no further, does not wait for what is left
+            with lock:
+                deque(left, maxlen=0)
         for future in futures:
             future.result()
 
@@ -82,8 +87,15 @@ def _compiled(sources: Sequence[Source], workers: int) -> Iterator[tuple[str, by
 def _feed(folder: Path, left: Iterator[Source], lock: threading.Lock, done: queue.Queue[str | None]) -> None:
     """Hand sources to one compiling process, one at a time, until none is left."""
     command = [sys.executable, "-m", "gacer_tune.kernels.worker", str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    errors = folder / f"{threading.get_ident()}.stderr"  # in a pipe that nobody reads there is room for 64 KiB only
+    # In a session of its own: the first Ctrl-C is for the tuner, which goes on.
+    with (
+        errors.open("wb") as stderr,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+        ) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
         while True:
             with lock:
                 source = next(left, None)
@@ -97,5 +109,7 @@ def _feed(folder: Path, left: Iterator[Source], lock: threading.Lock, done: queu
             except BrokenPipeError:
                 answer = b""
             if not answer:
-                raise CompileError(f"{source.name} does not compile: {process.stderr.read().decode()[-2000:]}")
+                process.wait()
+                why = errors.read_text(errors="replace")[-2000:]
+                raise CompileError(f"{source.name} does not compile: {why}")
             done.put(answer.decode().strip())
