@@ -171,9 +171,25 @@ def load(folder: str | Path, cpus: Sequence[int] | None = None) -> Module:
     """Load an artifact on the given CPUs, or on those that this process may use.
 
     Raises UserError when a file does not match the manifest, when the module needs instructions that this processor
-    lacks, or when the schedule has more lanes than there are CPUs.
+    lacks, when the schedule has more lanes than there are CPUs, or when another artifact is published there meanwhile.
     """
-    artifact = read_artifact(Path(folder))
+    folder = Path(folder)
+    before = _files(folder)
+    try:
+        return _opened(folder, cpus)
+    finally:
+        if _files(folder) != before:
+            raise UserError(f"{folder}: published anew while it was being loaded, load it again")
+
+
+def _files(folder: Path) -> list[tuple[int, int]]:
+    """Which files the module and the weights are: what is published anew is another file of the same name."""
+    facts = [(folder / name).stat() for name in (MODULE, WEIGHTS) if (folder / name).exists()]
+    return [(fact.st_ino, fact.st_mtime_ns) for fact in facts]
+
+
+def _opened(folder: Path, cpus: Sequence[int] | None) -> Module:
+    artifact = read_artifact(folder)
     if artifact.manifest.get("simulated"):
         raise UserError(
             f"{folder}: found on a simulated {artifact.manifest['simulated']}, there is nothing to run in it"
@@ -184,7 +200,7 @@ def load(folder: str | Path, cpus: Sequence[int] | None = None) -> Module:
     if ISAS.index(needs) > ISAS.index(has):
         raise UserError(f"{folder}: compiled for {needs}, this processor has {has}: tune again on this machine")
     lanes = artifact.schedules["best"].lanes
-    available = tuple(threads.allowed_cpus() if cpus is None else cpus)
+    available = threads.allowed_cpus() if cpus is None else threads.chosen_cpus(cpus)
     threads.require_lanes(lanes, available)
     return Module(artifact, available[:lanes])
 

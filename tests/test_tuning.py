@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 
 import models
-from gacer_tune import inputs
+from gacer_tune import inputs, runtime
+from gacer_tune.artifact import Artifact
 from gacer_tune.devices.bench import Bench
 from gacer_tune.errors import UserError
 from gacer_tune.overhead import overhead
@@ -117,6 +119,31 @@ def test_a_closed_module_gives_its_memory_back_and_runs_no_more(tuned: tuple[Pat
     module.close()
 
 
+def test_an_artifact_that_is_published_anew_while_it_is_loaded_is_refused(
+    tuned: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files were checked one by one; none of them may be another one when it is used."""
+    out, read = tmp_path / "out", runtime.read_artifact
+    shutil.copytree(tuned[0], out)
+
+    def published(folder: Path) -> Artifact:
+        found = read(folder)
+        shutil.copyfile(out / "weights.safetensors", out / "staged")
+        (out / "staged").replace(out / "weights.safetensors")
+        return found
+
+    assert load(out).tenants == ["tiny_branchy", "tiny_attention"]
+    monkeypatch.setattr(runtime, "read_artifact", published)
+    with pytest.raises(UserError, match=r"out: published anew while it was being loaded, load it again"):
+        load(out)
+
+
+@pytest.mark.parametrize("cpus", [(-1, 0), (0, 0), (0, 99_999)])
+def test_cpus_that_cannot_be_had_are_refused(tuned: tuple[Path, dict[str, Any]], cpus: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match=r"cpus: .* given, allowed: each once of \d"):
+        load(tuned[0], cpus)
+
+
 def test_overhead_is_measured_with_the_functions_the_module_has(tuned: tuple[Path, dict[str, Any]]) -> None:
     """The module holds only the variants its schedules use, so nothing else may be asked of it."""
     module = load(tuned[0])
@@ -172,6 +199,25 @@ def test_an_interrupt_finishes_the_trial_and_saves(files: list[Path], tmp_path: 
     assert process.returncode == 130, stderr
     assert json.loads(stdout.strip().splitlines()[-1])["interrupted"]
     assert (out / "manifest.json").exists()
+
+
+def test_an_interrupt_of_all_processes_lets_kernels_be_compiled(files: list[Path], tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to compilers and linkers, too: the first one is for the tuner alone."""
+    cache, arguments = tmp_path / "cache", command(files, tmp_path / "out", "--budget", "60s")
+    arguments[arguments.index(str(CACHE))] = str(cache)
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(cache.glob("*/*.o")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 130, stderr
+    assert json.loads(stdout.strip().splitlines()[-1])["interrupted"]
+    assert load(tmp_path / "out").tenants == ["tiny_branchy", "tiny_attention"]
 
 
 def test_a_budget_that_is_too_small_still_writes_the_best_baseline(files: list[Path], tmp_path: Path) -> None:

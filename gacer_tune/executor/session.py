@@ -6,7 +6,9 @@ import mmap
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from gacer_tune.executor.table import COUNTER_STRIDE, ENTRY, Table, tabulate
 from gacer_tune.ir.memory import ALIGNMENT
 from gacer_tune.ir.plan import Memory, Plan
 from gacer_tune.ir.workload import Port, Workload
+from gacer_tune.temporary import temporary_folder
 
 EPOCH = 1 << 32  # counters advance by this from run to run: more than the rows of any lane
+LAST_EPOCH = (1 << 63) - EPOCH  # counters are int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,15 @@ class Session(Block):
 
     def run(self, loaded: Loaded) -> None:
         """Carry out the plan once, on the CPUs of this session."""
+        threads.carry_out(partial(self._carry_out, loaded))
+
+    def _carry_out(self, loaded: Loaded) -> None:
+        rows, operands, waits, starts, times = loaded.tensors
+        memory, counters = self._shared
         with self._lock:
             threads.configure(self.cpus)
-            rows, operands, waits, starts, times = loaded.tensors
-            memory, counters = self._shared
+            if self._epoch == LAST_EPOCH:  # after 2^31 runs, which for a small model is half a day
+                self._counters[:], self._epoch = 0, 0
             self._epoch += EPOCH
             self._run(
                 memory, rows, operands, waits, starts, counters, times, *self._masks, self._epoch, loaded.table.lanes
@@ -104,9 +113,19 @@ class Session(Block):
 
 
 def _entry(module: Path) -> Any:
-    """The interpreter of a module."""
+    """The interpreter of a module, which is unloaded when nobody has it any more.
+
+    Loaded by a name of its own: for a name that it knows the system gives the library that it has, also where another
+    one has been published under that name since.
+    """
     try:
-        return tvm_ffi.load_module(str(module))[ENTRY]
+        with ExitStack() as stack:
+            name = module.resolve()
+            with suppress(OSError):  # where nothing can be written it has no other name
+                folder = stack.enter_context(temporary_folder())
+                (folder / module.name).symlink_to(name)
+                name = folder / module.name
+            return tvm_ffi.load_module(str(name), keep_module_alive=False)[ENTRY]
     except AttributeError as error:
         raise UserError(f"{module}: made by an older gacer-tune, tune again") from error
 

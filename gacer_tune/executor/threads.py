@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ SPINS = "5000"
 MASK_NBYTES = 1024  # a bit for each of 8192 CPUs
 
 _configured = threading.local()
+_idle: list[ThreadPoolExecutor] = []  # of one thread each
 
 
 @cache
@@ -63,6 +65,15 @@ def require_lanes(lanes: int, cpus: Sequence[int]) -> None:
         raise UserError(f"lanes: {lanes}, this process may use {len(cpus)} cores ({_listed(cpus)})")
 
 
+def chosen_cpus(cpus: Sequence[int]) -> tuple[int, ...]:
+    """The same CPUs. Raises UserError for one that this process may not use, or that is given twice: a lane would share
+    its core with another one."""
+    allowed = allowed_cpus()
+    if len(set(cpus)) < len(cpus) or not set(cpus) <= set(allowed):
+        raise UserError(f"cpus: {_listed(cpus)} given, allowed: each once of {_listed(allowed)}")
+    return tuple(cpus)
+
+
 def _listed(cpus: Sequence[int]) -> str:
     return ", ".join(map(str, sorted(cpus)))
 
@@ -79,7 +90,10 @@ def configure(cpus: Sequence[int]) -> None:
     before = os.sched_getaffinity(0)
     try:
         if not hasattr(_configured, "cpus"):
-            _pool(allowed_cpus())  # a pool never grows: make it with all the workers that may ever be asked for
+            # A pool never grows: make it with all the workers that may ever be asked for. This thread may have fewer
+            # CPUs than the process.
+            every = {*wanted, *allowed_cpus(), *os.sched_getaffinity(os.getpid())}
+            _pool(sorted(every))
         _pool(wanted)
     finally:
         os.sched_setaffinity(0, before)
@@ -91,6 +105,35 @@ def configure(cpus: Sequence[int]) -> None:
 
 def _pool(cpus: Sequence[int]) -> None:
     function("runtime.config_threadpool")(-2, len(cpus), [str(cpu) for cpu in cpus])
+
+
+def carry_out(run: Callable[[], None]) -> None:
+    """Call it in a thread whose workers live, and that lives as long as they do: TVM never ends them.
+
+    The main thread is one. Others come and go; and workers do not come along where a process is forked, so that the
+    thread that does would wait for them for ever.
+    """
+    if threading.current_thread() is threading.main_thread() and not hasattr(_configured, "forked"):
+        run()
+        return
+    try:
+        runner = _idle.pop()
+    except IndexError:
+        runner = ThreadPoolExecutor(1)
+    try:
+        runner.submit(run).result()
+    finally:
+        _idle.append(runner)
+
+
+def _forked() -> None:
+    """In the new process, of whose threads only this one is left."""
+    _idle.clear()
+    if hasattr(_configured, "cpus"):
+        _configured.forked = True
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def mask(cpu: int) -> NDArray[np.uint8]:

@@ -46,21 +46,20 @@ def test_affinity_of_the_caller_is_left_alone() -> None:
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="one core")
 def test_the_first_lane_runs_on_its_own_core() -> None:
-    """Where its caller may be elsewhere: seen from a second thread while a first one runs the plan."""
+    """Where its caller may be elsewhere: seen from a second thread while this one runs the plan."""
     built = tiny(2)
     workload, memory = built.compiled.workload, built.bench.session.memory
     session = Session(built.module, workload, memory, functions(workload), CPUS[1::-1])
-    loaded, runner, enough = session.load(lower(workload, sequential(workload, 1))), list[int](), threading.Event()
+    loaded, caller, enough = session.load(lower(workload, sequential(workload, 1))), os.getpid(), threading.Event()
 
-    def run() -> None:
-        runner.append(threading.get_native_id())
+    def look() -> None:
         while not enough.is_set():
-            session.run(loaded)
+            seen.add(frozenset(os.sched_getaffinity(caller)))
 
-    thread, seen, end = threading.Thread(target=run), set[frozenset[int]](), time.monotonic() + 20
+    thread, seen, end = threading.Thread(target=look), set[frozenset[int]](), time.monotonic() + 20
     thread.start()
     while time.monotonic() < end and len(seen) < 2:
-        seen |= {frozenset(os.sched_getaffinity(found)) for found in runner}
+        session.run(loaded)
     enough.set()
     thread.join(60)
     assert seen == {frozenset(CPUS), frozenset(CPUS[1:2])}
@@ -87,12 +86,41 @@ def test_more_lanes_than_cores_are_refused_before_anything_runs() -> None:
         built.bench.load(sequential(built.compiled.workload, 3))
 
 
-def test_another_thread_gets_a_pool_of_its_own() -> None:
+def test_another_thread_may_run_it() -> None:
     """TVM's pool belongs to the calling thread; without enough workers a plan would wait for ever."""
     built = tiny(TWO)
     found: list[str] = []
     loaded = built.bench.load(breadth_first(built.compiled.workload, TWO))
     thread = threading.Thread(target=lambda: found.append(built.bench.digest(loaded)), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert found == [built.bench.expected]
+
+
+def test_threads_that_come_and_go_leave_no_workers_behind() -> None:
+    """As a server has them, one for each request: TVM would keep the workers of each."""
+    built, found = tiny(TWO), list[str]()
+    loaded = built.bench.load(breadth_first(built.compiled.workload, TWO))
+    counts = []
+    for number in range(1, 11):
+        thread = threading.Thread(target=lambda: found.append(built.bench.digest(loaded)), daemon=True)
+        thread.start()
+        thread.join(60)
+        assert found == [built.bench.expected] * number
+        counts.append(len(worker_masks()))
+    assert counts[-1] == counts[0]
+
+
+def test_a_caller_with_fewer_cores_than_lanes_gets_all_its_workers() -> None:
+    """Servers pin threads; those of the lanes are pinned to cores of their own."""
+    built, found = tiny(TWO), list[str]()
+    loaded = built.bench.load(breadth_first(built.compiled.workload, TWO))
+
+    def run() -> None:
+        os.sched_setaffinity(0, CPUS[:1])
+        found.append(built.bench.digest(loaded))
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(60)
     assert found == [built.bench.expected]
