@@ -13,6 +13,7 @@ from gacer_tune.devices.simulated_gpu import GpuStandIn
 from gacer_tune.errors import UserError
 from gacer_tune.executor import threads
 from gacer_tune.executor.cuda.session import require_streams
+from gacer_tune.executor.granted import granted_cpus
 from gacer_tune.ir.workload import Workload
 from gacer_tune.kernels.cuda.estimate import resident_blocks
 from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
@@ -57,7 +58,7 @@ def lanes_of(settings: Settings) -> tuple[int, ...]:
         require_streams(lanes)
         return tuple(range(lanes))
     cpus = threads.allowed_cpus()
-    lanes = len(cpus) if settings.lanes is None else settings.lanes
+    lanes = max(1, int(min(len(cpus), granted_cpus()))) if settings.lanes is None else settings.lanes
     threads.require_lanes(lanes, cpus)
     return cpus[:lanes]
 
