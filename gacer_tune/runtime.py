@@ -32,6 +32,7 @@ from gacer_tune.ir.plan import Memory, Plan
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Port, Workload
 from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.temporary import another_name
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -218,7 +219,9 @@ def _session(artifact: Artifact, memory: Memory, lanes: Sequence[int]) -> Any:
         )
     if not gpu.part_sms and any(schedule.shares for schedule in artifact.schedules.values()):
         raise UserError(f"{artifact.folder}: its lanes have shares, {gpu.name} {NOT_DIVIDED}; tune again without")
-    return CudaSession(Nvidia(artifact.folder / MODULE), artifact.workload, memory, len(lanes))
+    with another_name(artifact.folder / MODULE) as module:
+        driver = Nvidia(module)
+    return CudaSession(driver, artifact.workload, memory, len(lanes))
 
 
 def op_of(workload: Workload, tenant: int, kernel: int) -> str:

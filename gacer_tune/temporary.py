@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -62,3 +62,19 @@ def _remove_if_dead(folder: Path) -> None:
         shutil.rmtree(folder)
     finally:
         os.close(owner)
+
+
+@contextmanager
+def another_name(path: Path) -> Iterator[Path]:
+    """A name that a file has for now only; where nothing can be written its own.
+
+    For the loader of libraries, which for a name that it knows gives the library that it has, also where another one
+    has been published under that name since.
+    """
+    with ExitStack() as stack:
+        name = path.resolve()
+        with suppress(OSError):
+            other = stack.enter_context(temporary_folder()) / path.name
+            other.symlink_to(name)
+            name = other
+        yield name

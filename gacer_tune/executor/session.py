@@ -6,7 +6,6 @@ import mmap
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from gacer_tune.executor.table import COUNTER_STRIDE, ENTRY, Table, tabulate
 from gacer_tune.ir.memory import ALIGNMENT
 from gacer_tune.ir.plan import Memory, Plan
 from gacer_tune.ir.workload import Port, Workload
-from gacer_tune.temporary import temporary_folder
+from gacer_tune.temporary import another_name
 
 EPOCH = 1 << 32  # counters advance by this from run to run: more than the rows of any lane
 LAST_EPOCH = (1 << 63) - EPOCH  # counters are int64
@@ -113,18 +112,9 @@ class Session(Block):
 
 
 def _entry(module: Path) -> Any:
-    """The interpreter of a module, which is unloaded when nobody has it any more.
-
-    Loaded by a name of its own: for a name that it knows the system gives the library that it has, also where another
-    one has been published under that name since.
-    """
+    """The interpreter of a module, which is unloaded when nobody has it any more."""
     try:
-        with ExitStack() as stack:
-            name = module.resolve()
-            with suppress(OSError):  # where nothing can be written it has no other name
-                folder = stack.enter_context(temporary_folder())
-                (folder / module.name).symlink_to(name)
-                name = folder / module.name
+        with another_name(module) as name:
             return tvm_ffi.load_module(str(name), keep_module_alive=False)[ENTRY]
     except AttributeError as error:
         raise UserError(f"{module}: made by an older gacer-tune, tune again") from error

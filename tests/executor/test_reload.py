@@ -6,6 +6,8 @@ import gc
 import shutil
 from pathlib import Path
 
+import pytest
+
 import models
 from gacer_tune.devices.bench import Bench
 from gacer_tune.executor.session import EPOCH, LAST_EPOCH, Session
@@ -43,6 +45,14 @@ def test_a_module_that_nobody_has_is_unloaded(tmp_path: Path) -> None:
     del session
     gc.collect()
     assert str(path) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_name_without_a_folder_is_a_file_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `load(".")` has it: the system's loader would look for it among its own libraries."""
+    built = tiny(1)
+    shutil.copyfile(built.module, tmp_path / "module.so")
+    monkeypatch.chdir(tmp_path)
+    assert Bench(opened(built, Path("module.so"))).expected == built.bench.expected
 
 
 def test_counters_begin_again_before_they_are_full() -> None:
