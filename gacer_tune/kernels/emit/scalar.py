@@ -137,6 +137,13 @@ def erf(x: Expr) -> Expr:
     return odd_ratio(*_ERF, x, 3.7075)
 
 
+def mish(x: Expr) -> Expr:
+    """x * tanh(softplus(x)), which is x * n / (n + 2) with n = e^x (e^x + 2)."""
+    e = exp(tirx.min(like(20.0, x), x))
+    n = e * (e + like(2.0, x))
+    return x * (n / (n + like(2.0, x)))
+
+
 def gelu(x: Expr) -> Expr:
     return x * like(0.5, x) * (like(1.0, x) + erf(x * like(math.sqrt(0.5), x)))
 
@@ -147,7 +154,7 @@ def gelu_tanh(x: Expr) -> Expr:
 
 
 def clip(x: Expr, low: float, high: float) -> Expr:
-    return tirx.min(tirx.max(x, like(low, x)), like(high, x))
+    return tirx.min(like(high, x), tirx.max(like(low, x), x))  # of two that do not compare the second: NaN stays
 
 
 def hard_sigmoid(x: Expr, alpha: float, beta: float) -> Expr:
@@ -155,7 +162,7 @@ def hard_sigmoid(x: Expr, alpha: float, beta: float) -> Expr:
 
 
 def relu(x: Expr) -> Expr:
-    return tirx.max(x, like(0.0, x))
+    return tirx.max(like(0.0, x), x)  # of two that do not compare the second: NaN stays
 
 
 def leaky_relu(x: Expr, alpha: float) -> Expr:
@@ -222,22 +229,30 @@ def div(x: Expr, y: Expr) -> Expr:
     return x / y if element(x).startswith("float") else tirx.truncdiv(x, y)
 
 
+def abs_(x: Expr) -> Expr:
+    return x if element(x).startswith("uint") else tirx.max(x, -x)
+
+
 def pow_(x: Expr, y: Expr) -> Expr:
-    """Integers are raised in double precision: exact up to 2^53."""
+    """The type of x; integers are raised in double precision: exact up to 2^53. Of fractions the whole part is kept."""
     if element(x).startswith("float"):
-        return tirx.power(x, y)
-    return cast(tirx.nearbyint(tirx.power(cast(x, "float64"), cast(y, "float64"))), element(x))
+        return tirx.power(x, cast(y, element(x)))
+    value = tirx.power(cast(x, "float64"), cast(y, "float64"))
+    return cast(value if element(y).startswith("float") else tirx.nearbyint(value), element(x))
 
 
 def mod(x: Expr, y: Expr) -> Expr:
-    """Integers: the sign of y, as ONNX without fmod. Floats: the sign of x, as ONNX has it for them.
+    """The remainder with the sign of y, as ONNX without fmod.
 
-    The remainder of floats is exact in double precision while x / y stays below 2^28.
+    That of floats is exact in double precision while x / y stays below 2^28; by infinity it is x, or infinity.
     """
     if not element(x).startswith("float"):
         return tirx.floormod(x, y)
     wide, by = cast(x, "float64"), cast(y, "float64")
-    return cast(wide - tirx.trunc(wide / by) * by, element(x))
+    times, zero = tirx.trunc(wide / by), like(0.0, wide)
+    rest = tirx.Select(tirx.EQ(times, zero), wide, wide - times * by)
+    turned = tirx.Or(tirx.And(rest < zero, by > zero), tirx.And(rest > zero, by < zero))
+    return cast(tirx.Select(turned, rest + by, rest), element(x))
 
 
 def equal(x: Expr, y: Expr) -> Expr:
@@ -247,6 +262,8 @@ def equal(x: Expr, y: Expr) -> Expr:
 
 def sign(x: Expr) -> Expr:
     zero, one = like(0.0, x), like(1.0, x)
+    if element(x).startswith("uint"):
+        return tirx.min(x, one)
     return tirx.Select(x > zero, one, tirx.Select(x < zero, -one, zero))
 
 
