@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Buffer, BufferKind, Operand
 from gacer_tune.kernels import mapping
 from gacer_tune.kernels.machine import Target
@@ -80,7 +81,7 @@ class Lowering:
     def weight(self, name: str, array: Array, exact: bool = False) -> View:
         """Return where a constant lies, stored as it is where that is to be `exact`; equal ones lie in one place."""
         if str(array.dtype) not in NBYTES:
-            raise TypeError(f"{name}: constant of type {array.dtype}")
+            raise UserError(f"{name}: constant of type {array.dtype}, allowed are {', '.join(NBYTES)}")
         array = np.ascontiguousarray(array if exact else narrowed(array, self.stored(str(array.dtype))))
         dtype = str(array.dtype)
         content = hashlib.sha256(f"{dtype}{array.shape}".encode() + array.tobytes()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,23 +18,13 @@ def _numbers(**defaults: float) -> Params:
     return lambda _, node: tuple(float(node.attributes.get(name, value)) for name, value in defaults.items())
 
 
-def _clip(graph: Graph, node: Node) -> tuple[float, ...]:
-    ends = []
-    for index, (name, default) in enumerate((("min", -3.4e38), ("max", 3.4e38)), start=1):
-        given = node.attributes.get(name)
-        if given is None and node.given(index):
-            given = graph.constant(node, index).reshape(-1)[0]
-        ends.append(default if given is None or not np.isfinite(given) else float(given))
-    return ends[0], ends[1]
-
-
 def _none(_graph: Graph, _node: Node) -> tuple[float, ...]:
     return ()
 
 
 _SAME = (
     "Add Sub Mul Div Neg Abs Sqrt Reciprocal Exp Log Sin Cos Floor Ceil Round Sign Relu Sigmoid Tanh Erf Softplus "
-    "Softsign Equal Less Greater And Or Not Where Cast Identity Mod Max Min"
+    "Softsign Mish Equal Less Greater And Or Not Where Cast Identity Mod Max Min"
 )
 # operator: (function, parameters)
 UNIFORM: dict[str, tuple[str, Params]] = {
@@ -47,10 +38,9 @@ UNIFORM: dict[str, tuple[str, Params]] = {
     "HardSigmoid": ("hard_sigmoid", _numbers(alpha=0.2, beta=0.5)),
     "gacer.Silu": ("silu", _none),
     "gacer.HardSwish": ("hard_swish", _none),
-    "Clip": ("clip", _clip),
 }
 VARIADIC = frozenset({"Max", "Min"})
-ELEMENTWISE = frozenset({*UNIFORM, "gacer.Gelu", "Pow"})
+ELEMENTWISE = frozenset({*UNIFORM, "gacer.Gelu", "Pow", "Clip"})
 
 
 def steps(graph: Graph, node: Node, args: list[Arg], done: int) -> list[Step]:
@@ -61,18 +51,40 @@ def steps(graph: Graph, node: Node, args: list[Arg], done: int) -> list[Step]:
         return [Step("gelu" if exact else "gelu_tanh", (args[0],), dtype)]
     if node.op == "Pow":
         return [_power(graph, node, args, dtype)]
+    if node.op == "Clip":
+        return _clip(node, args, dtype, done)
     if node.op == "Mod" and node.attributes.get("fmod", 0):
         raise UserError(f"{node.name}: Mod with fmod=1 is not supported")
     fn, params = UNIFORM[node.op]
     if node.op in VARIADIC:
         return _chain(fn, args, dtype, done)
-    kept = args[:1] if node.op == "Clip" else args
-    return [Step(fn, tuple(kept), dtype, tuple(float(p) for p in params(graph, node)))]
+    return [Step(fn, tuple(args), dtype, tuple(float(p) for p in params(graph, node)))]
 
 
 def _power(graph: Graph, node: Node, args: list[Arg], dtype: str) -> Step:
     exponent = scalar(graph, node.inputs[1])
-    return Step("pow", tuple(args), dtype) if exponent is None else Step("power", (args[0],), dtype, (exponent.value,))
+    if exponent is None or not dtype.startswith("float"):
+        return Step("pow", tuple(args), dtype)
+    return Step("power", (args[0],), dtype, (exponent.value,))
+
+
+def _clip(node: Node, args: list[Arg], dtype: str, done: int) -> list[Step]:
+    """The larger of the value and the lower limit, then the smaller of that and the upper one, where they are given.
+
+    Limits are inputs; before operator set 11 they are attributes.
+    """
+    limits, found = iter(args[1:]), list[Step]()
+    for index, (fn, name) in enumerate((("max", "min"), ("min", "max")), start=1):
+        limit = next(limits) if node.given(index) else _written(node.attributes.get(name, math.inf), dtype)
+        if limit is not None:
+            value = Arg("step", done + len(found) - 1) if found else args[0]
+            found.append(Step(fn, (limit, value), dtype))  # in this order NaN stays
+    return found or [Step("identity", (args[0],), dtype)]
+
+
+def _written(value: float, dtype: str) -> Arg | None:
+    """A finite number as a constant."""
+    return Arg("const", value=value, dtype=dtype) if math.isfinite(value) else None
 
 
 def _chain(fn: str, args: list[Arg], dtype: str, done: int) -> list[Step]:
@@ -87,15 +99,17 @@ def _chain(fn: str, args: list[Arg], dtype: str, done: int) -> list[Step]:
 def scalar(graph: Graph, name: str) -> Arg | None:
     """A constant of one element as an argument; None for all other values, which are operands.
 
-    So are infinities and what is not a number: they cannot be written down with the kernel.
+    So are infinities, what is not a number and large integers: they cannot be written down with the kernel.
     """
     constant = graph.constants.get(name)
     if constant is None or constant.size != 1 or not np.isfinite(constant).all():
         return None
-    return Arg("const", value=float(constant.reshape(-1)[0]), dtype=str(constant.dtype))
+    value = constant.reshape(-1)[0]
+    if int(float(value)) != int(value):  # a float has no room for it
+        return None
+    return Arg("const", value=float(value), dtype=str(constant.dtype))
 
 
 def operands_of(node: Node) -> tuple[str, ...]:
-    """Names of the inputs that are elements (limits and exponents that are parameters left out)."""
-    kept = node.inputs[:1] if node.op == "Clip" else node.inputs
-    return tuple(name for name in kept if name)
+    """Names of the inputs, those left out that are optional."""
+    return tuple(name for name in node.inputs if name)

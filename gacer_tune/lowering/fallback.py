@@ -58,19 +58,27 @@ def _sums_numbers(graph: Graph, node: Node) -> bool:
     return node.attributes.get("reduction", "none") == "none" or graph.dtypes[node.inputs[0]] != "bool"
 
 
+def _shifts_inside(graph: Graph, node: Node) -> bool:
+    """Shifts by fewer bits than there are: others mean 0 in ONNX, and anything to a processor."""
+    amounts = graph.constants.get(node.inputs[1])
+    bits = 8 * NBYTES[graph.dtypes[node.inputs[0]]]
+    return amounts is not None and bool(((amounts >= 0) & (amounts < bits)).all())
+
+
 # Operators that no rule knows, and operators that a rule knows in part only.
 _UNKNOWN = (
     "Acos Acosh AffineGrid ArgMax ArgMin Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr "
     "BitwiseXor CastLike Celu Cosh CumSum DequantizeLinear DynamicQuantizeLinear Einsum GatherElements GatherND "
-    "GlobalLpPool GridSample Hardmax IsInf IsNaN LpPool MatMulInteger MaxUnpool Mean MeanVarianceNormalization Mish "
+    "GlobalLpPool GridSample Hardmax IsInf IsNaN LpPool MatMulInteger MaxUnpool Mean MeanVarianceNormalization "
     "OneHot QuantizeLinear RMSNormalization ReduceLogSum ReduceLogSumExp Scatter ScatterElements ScatterND Shrink "
     "Sinh Swish Tan ThresholdedRelu TopK Trilu Xor"
 )
-_REFUSED = "AveragePool Clip Conv ConvTranspose MatMul MaxPool Mod Pad gacer.LayerNorm"
+_REFUSED = "AveragePool Conv ConvTranspose MatMul MaxPool Mod Pad gacer.LayerNorm"
 TRUSTED = frozenset((_UNKNOWN + " " + _REFUSED).split())
 # What must hold for the import of some of them to be right.
 CONDITIONS: dict[str, Condition] = {
     "AveragePool": _attributes("auto_pad", "count_include_pad", "kernel_shape", "pads", "strides", ceil_mode=0),
+    "BitShift": _shifts_inside,
     "ConvTranspose": _attributes("dilations", "group", "kernel_shape", "output_padding", "pads", "strides"),
     "DequantizeLinear": _attributes("axis"),
     "IsInf": _attributes(detect_negative=1, detect_positive=1),

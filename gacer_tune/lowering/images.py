@@ -54,7 +54,9 @@ def resize(low: Lowering, group: Group) -> None:
         raise UserError(f"{node.name}: {node.op} of {before} to {after}, only the last of 3 or two of 4 are supported")
     if node.attributes.get("antialias", 0) and any(new < old for old, new in zip(before, after, strict=True)):
         raise UserError(f"{node.name}: {node.op} with antialias to a smaller size is not supported")
-    how = _how(node, graph.opset)
+    how, dtype = _how(node, graph.opset), graph.dtypes[node.inputs[0]]
+    if dtype != "float32" and how[0] != "nearest":
+        raise UserError(f"{node.name}: {node.op} of {dtype}, {how[0]}: only float32 is supported")
     source = channels_last(low, node.name, image(low.view(node.inputs[0])), True)
     out = image(low.output(node.outputs[0], channels_behind(len(before))))
     views = images((source, out))
@@ -123,10 +125,9 @@ def channel_norm(low: Lowering, group: Group) -> None:
     low.emit(node.name, "channel_norm", [low.kernel(spec, [source, *factors], out)])
 
 
-RULES = {
+FLOAT_RULES = {
     "LRN": lrn,
-    "Resize": resize,
-    "Upsample": resize,
     "InstanceNormalization": channel_norm,
     "GroupNormalization": channel_norm,
 }
+RULES = {"Resize": resize, "Upsample": resize}

@@ -114,8 +114,10 @@ def space_to_depth(low: Lowering, group: Group) -> None:
     size = int(node.attributes["blocksize"])
     n, c, h, w = source.shape
     sn, sc, sh, sw = source.strides
-    shape = (n, size, size, c, h // size, w // size)
-    _copied(low, node, source.as_strided(shape, (sn, sh, sw, sc, sh * size, sw * size)))
+    inside, channel = ((size, sh), (size, sw)), (c, sc)
+    order = (*inside, channel) if node.attributes.get("mode", "DCR") == "DCR" else (channel, *inside)
+    shape, strides = zip((n, sn), *order, (h // size, sh * size), (w // size, sw * size), strict=True)
+    _copied(low, node, source.as_strided(shape, strides))
 
 
 def _copied(low: Lowering, node: Node, view: View, order: tuple[int, ...] | None = None) -> None:

@@ -17,7 +17,7 @@ from gacer_tune.lowering import fallback, heavy, images, layout, pooling, rows, 
 from gacer_tune.lowering.context import CHANNELS_LAST, LoweredOp, Lowering, program
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.fusion import Group, fuse
-from gacer_tune.lowering.graph import Array, read_graph
+from gacer_tune.lowering.graph import Array, Graph, read_graph
 from gacer_tune.lowering.interleave import INTERLEAVE, interleave, interleaved
 from gacer_tune.lowering.view import memory_order
 
@@ -48,12 +48,34 @@ def elementwise(low: Lowering, group: Group) -> None:
     low.emit(low.graph.nodes[group.first].name, "map", [low.kernel(spec, epilogue.operands, out)])
 
 
-RULES: dict[str, Lower] = {
-    **dict.fromkeys(ELEMENTWISE, elementwise),
+# Their kernels know values of float32 only.
+FLOAT_RULES: dict[str, Lower] = {
     "Conv": heavy.conv,
     "ConvTranspose": transposed.conv_transpose,
     "MatMul": heavy.matmul,
     "Gemm": heavy.gemm,
+    **images.FLOAT_RULES,
+    **pooling.RULES,
+    **rows.FLOAT_RULES,
+}
+
+
+def _of_floats(rule: Lower) -> Lower:
+    """The rule, which refuses values of other types."""
+
+    def lower(low: Lowering, group: Group) -> None:
+        node = low.graph.nodes[group.first]
+        dtype = low.graph.dtypes[node.inputs[0]]
+        if dtype != "float32":
+            raise UserError(f"{node.name}: {node.op} of {dtype}, only float32 is supported")
+        rule(low, group)
+
+    return lower
+
+
+RULES: dict[str, Lower] = {
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    **{op: _of_floats(rule) for op, rule in FLOAT_RULES.items()},
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), layout.reshape),
     "Transpose": layout.transpose,
     "Slice": layout.cut,
@@ -66,7 +88,6 @@ RULES: dict[str, Lower] = {
     INTERLEAVE: interleave,
     "Pad": layout.pad,
     **images.RULES,
-    **pooling.RULES,
     **rows.RULES,
 }
 
@@ -78,6 +99,7 @@ def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int])
     """
     graph = read_graph(model)
     fallback.require_lowerable(model, graph, RULES)
+    _require_known_types(graph)
     graph = interleaved(graph)
     low = Lowering(graph, machine, layout.concat_slots(graph))
     inputs = tuple(_input(low, name, bounds.get(name, 0)) for name in graph.inputs)
@@ -87,10 +109,16 @@ def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int])
     return LoweredModel(tuple(low.ops), tuple(low.buffers), inputs, outputs, low.weights)
 
 
+def _require_known_types(graph: Graph) -> None:
+    """Refuse inputs and results that kernels cannot store."""
+    made = [(f"{node.name}: output {name}", name) for node in graph.nodes for name in node.outputs if name]
+    for where, name in [*((f"input {name}", name) for name in graph.inputs), *made]:
+        if graph.dtypes[name] not in NBYTES:
+            raise UserError(f"{where}: type {graph.dtypes[name]}, allowed are {', '.join(NBYTES)}")
+
+
 def _input(low: Lowering, name: str, bound: int) -> Port:
     shape, dtype = low.graph.shapes[name], low.graph.dtypes[name]
-    if dtype not in NBYTES:
-        raise UserError(f"input {name}: type {dtype}, allowed are {', '.join(NBYTES)}")
     view = low.fresh(name, shape, dtype)
     low.buffers[view.buffer] = Buffer(name, low.buffers[view.buffer].nbytes, "input")
     low.views[name] = view

@@ -44,6 +44,8 @@ def global_pool(low: Lowering, group: Group) -> None:
     """GlobalMaxPool."""
     node = low.graph.nodes[group.first]
     source = low.view(node.inputs[0])
+    if len(source.shape) not in (3, 4):
+        raise UserError(f"{node.name}: GlobalMaxPool over {len(source.shape) - 2} axes, at most 2")
     out = low.output(node.outputs[0], channels_behind(len(source.shape)))
     views = images((source, out))
     size = (views[0].shape[1], views[0].shape[2])

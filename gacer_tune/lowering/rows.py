@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from gacer_tune.errors import UserError
@@ -88,6 +89,8 @@ def reduce(low: Lowering, group: Group) -> None:
     """Reduce* of ONNX; without keepdims the output is the same memory without the axes."""
     graph, node = low.graph, low.graph.nodes[group.first]
     source = low.view(node.inputs[0])
+    if node.op == "ReduceL2" and not source.dtype.startswith("float"):
+        raise UserError(f"{node.name}: ReduceL2 of {source.dtype}, only floats are supported")
     rank, axes = len(source.shape), graph.ints(node, "axes", 1)
     if not axes:
         axes = [] if node.attributes.get("noop_with_empty_axes", 0) else list(range(rank))
@@ -118,8 +121,13 @@ def _fresh_or_output(low: Lowering, name: str, made: tuple[int, ...], order: tup
 
 def _reduced(low: Lowering, group: Group, source: View, axes: tuple[int, ...], kind: ReduceKind, out: View) -> None:
     node = low.graph.nodes[group.first]
-    spec = Reduce(source.tensor, out.tensor, axes, kind)
+    spec = Reduce(_bytes(source.tensor), _bytes(out.tensor), axes, kind)
     low.emit(node.name, "reduce", [low.kernel(spec, [source], out)])
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """Booleans as the bytes they are stored in, of which the largest and the smallest are known."""
+    return replace(tensor, dtype="uint8") if tensor.dtype == "bool" else tensor
 
 
 def gather(low: Lowering, group: Group) -> None:
@@ -146,11 +154,13 @@ def _require_inside(node: Node, indices: Array, extent: int) -> None:
         raise UserError(f"{node.name}: Gather of index {int(outside.flat[0])}, allowed are {-extent} to {extent - 1}")
 
 
-RULES = {
+FLOAT_RULES = {
     "Softmax": softmax,
     "LogSoftmax": softmax,
     "gacer.LayerNorm": layer_norm,
     "gacer.RmsNorm": rms_norm,
+}
+RULES = {
     "GlobalAveragePool": global_average,
     "Gather": gather,
     **dict.fromkeys(KINDS, reduce),
