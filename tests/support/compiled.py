@@ -20,7 +20,7 @@ from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.workload import Tenant
-from gacer_tune.lowering.lower import lower_model
+from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.preparing import link_module, machine_here
 from gacer_tune.store.cache import Cache
 from gacer_tune.tenants import Compiled, Model, assemble, functions
@@ -54,20 +54,28 @@ def tiny(lanes: int = 2) -> Built:
 
 def build(named: Sequence[tuple[str, onnx.ModelProto]], lanes: int = 2, **limits: Any) -> Built:
     """Lower, compile, link and load the models on `lanes` lanes."""
-    machine = machine_here()
-    lowered = []
+    lowered = [Model(name, "0" * 64, lowered_alone(model)) for name, model in named]
+    compiled, module, session = loaded(lowered, lanes, **limits)
+    return Built(compiled, Bench(session), module, tuple(model for _, model in named))
+
+
+def lowered_alone(model: onnx.ModelProto) -> LoweredModel:
+    """What a file of this model is lowered to."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, model in named:
-            path = Path(folder) / f"{name}.onnx"
-            onnx.save(model, str(path))
-            loaded = load_model(path)
-            lowered.append(Model(name, "0" * 64, lower_model(loaded, machine, input_bounds(loaded))))
-    compiled = assemble(lowered, machine, **limits)
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, str(path))
+        read = load_model(path)
+    return lower_model(read, machine_here(), input_bounds(read))
+
+
+def loaded(models: Sequence[Model], lanes: int, **limits: Any) -> tuple[Compiled, Path, Session]:
+    """The models compiled, linked and in memory, with their weights and without inputs."""
+    compiled = assemble(models, machine_here(), **limits)
     names = functions(compiled.workload)
     module = link_module(compiled, names, kernel_cache(), silent)
     session = Session(module, compiled.workload, place(compiled.workload), names, threads.allowed_cpus()[:lanes])
     session.place_weights(compiled.weights.items())
-    return Built(compiled, Bench(session), module, tuple(model for _, model in named))
+    return compiled, module, session
 
 
 def beside_onnxruntime(protos: Sequence[onnx.ModelProto], most: int) -> list[tuple[Array, Array, Tenant]]:
