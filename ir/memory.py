@@ -13,6 +13,8 @@ from gacer_tune.ir.workload import Tenant, Workload
 
 ALIGNMENT = 64
 
+Span = tuple[int, int]  # bit sets: the kernels that touch a buffer; those that are not over when one begins to write it
+
 
 def place(workload: Workload) -> Memory:
     """Return the offsets of all buffers. Inputs and outputs are never shared, weights are shared by content."""
@@ -41,7 +43,7 @@ def _aligned(nbytes: int) -> int:
 
 def _place_values(tenant: Tenant, row: list[int], base: int) -> int:
     """Fill in the offsets of the tenant's values, largest first, each as low as it fits; return the bytes used."""
-    touches, over, used = _touches(tenant), _over(tenant), 0
+    spans, used = _spans(tenant), 0
     placed: list[tuple[int, int, int]] = []  # (start, end, buffer)
     values = [b for b, buffer in enumerate(tenant.buffers) if buffer.kind != "weight"]
     for number in sorted(values, key=lambda b: (-tenant.buffers[b].nbytes, b)):
@@ -50,7 +52,7 @@ def _place_values(tenant: Tenant, row: list[int], base: int) -> int:
         clashes = [
             (start, end)
             for start, end, other in placed
-            if not (shared and tenant.buffers[other].kind == "value" and _ordered(number, other, touches, over))
+            if not (shared and tenant.buffers[other].kind == "value" and _ordered(spans[number], spans[other]))
         ]
         at = 0
         for start, end in sorted(clashes):
@@ -63,14 +65,15 @@ def _place_values(tenant: Tenant, row: list[int], base: int) -> int:
     return used
 
 
-def _touches(tenant: Tenant) -> dict[int, tuple[int, int]]:
-    """For each buffer a bit set of the kernels that touch it and one of those that write it."""
-    found: dict[int, tuple[int, int]] = {}
+def _spans(tenant: Tenant) -> list[Span]:
+    touched, late = [0] * len(tenant.buffers), [0] * len(tenant.buffers)
+    every, over = (1 << len(tenant.kernels)) - 1, _over(tenant)
     for number, kernel in enumerate(tenant.kernels):
         for operand in kernel.operands:
-            touched, written = found.get(operand.buffer, (0, 0))
-            found[operand.buffer] = (touched | 1 << number, written | (1 << number if operand.writes else 0))
-    return found
+            touched[operand.buffer] |= 1 << number
+            if operand.writes:
+                late[operand.buffer] |= every & ~over[number]
+    return list(zip(touched, late, strict=True))
 
 
 def _over(tenant: Tenant) -> list[int]:
@@ -92,17 +95,6 @@ def _over(tenant: Tenant) -> list[int]:
     return over
 
 
-def _ordered(a: int, b: int, touches: dict[int, tuple[int, int]], over: list[int]) -> bool:
+def _ordered(one: Span, other: Span) -> bool:
     """True when all that touches one comes before all that writes the other, in one of the two directions."""
-    nothing = (0, 0)
-    (touch_a, write_a), (touch_b, write_b) = touches.get(a, nothing), touches.get(b, nothing)
-    return _before(touch_a, write_b, over) or _before(touch_b, write_a, over)
-
-
-def _before(earlier: int, later: int, over: list[int]) -> bool:
-    common = -1
-    while later:
-        low = later & -later
-        common &= over[low.bit_length() - 1]
-        later ^= low
-    return earlier & ~common == 0
+    return one[0] & other[1] == 0 or other[0] & one[1] == 0
