@@ -54,6 +54,23 @@ def test_a_schedule_that_does_not_run_any_more_is_told() -> None:
         measure_rows(PREPARED, broken, best)
 
 
+@dataclasses.dataclass(frozen=True)
+class Stumbling(SimulatedDevice):
+    """The third measurement of all fails."""
+
+    calls: Iterator[int] = dataclasses.field(default_factory=count)
+
+    def measure(self, schedule: Schedule, repeats: int, give_up_s: float = math.inf) -> Timing | Failure:
+        if next(self.calls) == 2:
+            return Failure("timeout", "no answer within 20 s")
+        return super().measure(schedule, repeats, give_up_s)
+
+
+def test_a_moment_in_which_the_machine_stood_still_costs_no_search() -> None:
+    best = baselines(PAIR, PROFILE, 2)["sequential"]
+    assert measure_rows(PREPARED, Stumbling(PAIR, PROFILE, 2), best) == measure_rows(PREPARED, DEVICE, best)
+
+
 def test_the_front_is_measured_again_and_named() -> None:
     trials = list(tune(PAIR, DEVICE, PROFILE, TuneOptions(math.inf, 60, "random")))
     best = min(trials, key=lambda trial: completions(trial.schedule)[-1]).schedule
