@@ -117,10 +117,12 @@ class _Prober:
     def gain(self, now: Sizes, other: Sizes) -> float:
         """See gacer_tune.search.sizes.climb."""
         self._close((now,))
-        before, opened = self._open[now], self._opened(other)
+        try:
+            before, opened = self._open[now], self._opened(other)
+        except UserError as error:  # a model that has a batch written into it, or not enough memory
+            return self._refused(other, str(error))
         if isinstance(opened, Failure):
-            self.probes.append(Probe(other, 0.0, "", 0.0, f"{opened.kind}: {opened.message}"))
-            return 0.0
+            return self._refused(other, f"{opened.kind}: {opened.message}")
         began = time.monotonic()
         faster = _in_turns(before, opened)
         self.spent_s += time.monotonic() - began
@@ -130,6 +132,10 @@ class _Prober:
         round_s = last.round_s / faster if faster else 0.0  # as if the machine were what it was at first
         self.probes.append(Probe(other, last.gain * ratio, opened.plan, round_s, missed))
         return ratio
+
+    def _refused(self, sizes: Sizes, why: str) -> float:
+        self.probes.append(Probe(sizes, 0.0, "", 0.0, why))
+        return 0.0
 
     def _opened(self, sizes: Sizes) -> _Open | Failure:
         """Compile, and measure the usual ways: the fastest of them stands for these sizes."""

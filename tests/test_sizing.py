@@ -17,6 +17,8 @@ from gacer_tune.settings import Settings, parse_model
 from gacer_tune.sizing import sized
 from gacer_tune.store.journal import JOURNAL, Journal
 from gacer_tune.tuning import Summary, tune
+from tests.support.build import model as model_of
+from tests.support.build import node
 from tests.support.compiled import FOLDER
 
 ONE = Size(1, 1)
@@ -70,6 +72,19 @@ def test_an_slo_bounds_the_sizes(tmp_path: Path) -> None:
     assert 8 <= found.chosen[0].batch < 16
     (missed,) = [probe for probe in found.probes if probe.sizes[0].batch == 16]
     assert missed.gain == 0 and missed.why.startswith("95 % of squeezenet in ") and "its SLO is " in missed.why
+
+
+def test_sizes_that_cannot_be_built_are_none(tmp_path: Path) -> None:
+    """A model that has a batch of 1 written into it can have more instances all the same."""
+    path = tmp_path / "fixed.onnx"
+    flat = {"flat": np.array([1, 8], np.int64), "w": np.ones((8, 4), np.float32)}
+    nodes = [node("Reshape", ["x", "flat"], ["rows"]), node("MatMul", ["rows", "w"], ["y"])]
+    path.write_bytes(model_of(nodes, {"x": [1, 2, 4]}, ["y"], flat).SerializeToString())
+    found = tune(on_gpu(f"{path}:batch=1..4:instances=1..2", tmp_path), quiet).sizes
+    assert found is not None
+    assert found.chosen == (Size(1, 2),)
+    refused = [probe for probe in found.probes if probe.sizes[0].batch == 2]
+    assert refused and all(probe.gain == 0 and "fixed.onnx" in probe.why for probe in refused)
 
 
 @pytest.mark.parametrize("weight", [1, 3])
