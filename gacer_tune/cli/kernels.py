@@ -31,9 +31,10 @@ def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
     share = products_share(rows, roofline)
     output.console().print(kernels_table(rows))
     output.say(
-        "time is that of lanes, all slices added up; speeds are those of one lane. Of the roofline: of the product's "
-        "speed where a kernel has GFLOP/s, of the copy's where it has GB/s, then above 100% if caches serve it. The "
-        "footprint is what a work item comes back to while it runs: variants trade it for speed and for more items."
+        "time is that of lanes, all slices added up; speeds are those of one lane. Roofline: the share of the "
+        "product's speed where a kernel has GFLOP/s, of the copy's where it has GB/s, then above 100% if caches serve "
+        "it. The footprint is what a work item comes back to while it runs: variants trade it for speed and for more "
+        "items."
     )
     compared = _against_onnxruntime(module, rows, output)
     output.say(
@@ -78,7 +79,7 @@ def _against_onnxruntime(module: Module, rows: Sequence[KernelRow], output: Outp
 
 
 def kernels_table(rows: Sequence[KernelRow]) -> Table:
-    names = ("op", "kind", "kernel", "variant", "footprint", "slices", "time", "speed", "of the run", "of the roofline")
+    names = ("op", "kind", "kernel", "variant", "footprint", "slices", "time", "speed", "share", "roofline")
     made = table(*names, texts=2)
     for row in rows:
         speed = (

@@ -108,6 +108,7 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "elu": lambda x: np.where(x < 0, 1.5 * (np.exp(x) - 1), x),
     "softplus": lambda x: np.log1p(np.exp(x)),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
     "sin": np.sin,
     "cos": np.cos,
 }

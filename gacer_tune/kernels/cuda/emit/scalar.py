@@ -52,6 +52,13 @@ def softplus(x: Expr) -> Expr:
     return tirx.max(x, like(0.0, x)) + log(like(1.0, x) + exp(-tirx.max(x, -x)))
 
 
+def mish(x: Expr) -> Expr:
+    """See gacer_tune.kernels.emit.scalar.mish."""
+    e = exp(tirx.min(like(20.0, x), x))
+    n = e * (e + like(2.0, x))
+    return x * (n / (n + like(2.0, x)))
+
+
 FUNCTIONS: dict[str, Callable[..., Expr]] = {
     **elementwise.FUNCTIONS,
     "exp": exp,
@@ -66,6 +73,7 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "gelu_tanh": gelu_tanh,
     "elu": elu,
     "softplus": softplus,
+    "mish": mish,
 }
 
 
