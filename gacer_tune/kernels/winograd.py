@@ -7,6 +7,7 @@ are transformed back. F(4x4, 3x3) multiplies 4 times less than the window does, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -129,12 +130,27 @@ def tile_candidates(rows: int, channels: int, vector: int) -> list[TransformTile
 
 
 def apply_rows(matrix: Rows, values: list[Any]) -> list[Any]:
-    """matrix @ values for expressions; zeros are left out, ones are not multiplied by."""
+    """matrix @ values for expressions; zeros are left out, ones are not multiplied by.
+
+    Whether a product and the sum behind it become one instruction, which rounds once, the compiler decides by what is
+    around them. By powers of two nothing is rounded, so it makes no difference: -5 x is -4 x - x.
+    """
     found = []
     for row in matrix:
-        terms = [(factor, value) for factor, value in zip(row, values, strict=True) if factor]
+        pairs = zip(row, values, strict=True)
+        terms = [(part, value) for factor, value in pairs for part in _powers_of_two(factor)]
         found.append(reduce(_add, terms[1:], _times(*terms[0])))
     return found
+
+
+def _powers_of_two(factor: float) -> list[float]:
+    """What adds up to a whole number or one power of two, the largest first: -5 -> -4, -1."""
+    parts, rest = [], abs(factor)
+    while rest:
+        part = 2.0 ** math.floor(math.log2(rest))
+        parts.append(math.copysign(part, factor))
+        rest -= part
+    return parts
 
 
 def _times(factor: float, value: Any) -> Any:

@@ -1,5 +1,6 @@
 """A Winograd convolution computes the convolution: the transforms alone, and its three kernels in a row."""
 
+import math
 from dataclasses import dataclass
 from math import prod
 
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 
 from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
+from gacer_tune.kernels.emit.winograd_conv import emit
 from gacer_tune.kernels.machine import MACHINES, Machine
 from gacer_tune.kernels.program import Program
 from gacer_tune.kernels.tensor import Tensor, dense
 from gacer_tune.kernels.window import Window
 from gacer_tune.kernels.winograd import WAYS, Filtering, apply_rows, transformed, window_points
-from gacer_tune.kernels.winograd_conv import Run, WinogradConv, candidates, pays
+from gacer_tune.kernels.winograd_conv import Run, WinogradConv, candidates, items, pays
 from gacer_tune.kernels.winograd_input import WinogradInput
 from gacer_tune.kernels.winograd_output import WinogradOutput
 from gacer_tune.lowering.winograd import choose
@@ -23,6 +25,8 @@ from tests.support.kernels import (
     Array,
     Operand,
     bits,
+    call,
+    compiled,
     convolved,
     epilogue,
     error,
@@ -167,3 +171,38 @@ def test_runs_fit_the_cache_and_share_evenly() -> None:
             assert tile.rows * tile.high * 36 * channels * 4 <= machine.l2 // 2
     # 49 tiles: 10 register tiles, not 9; where none is left to cut, the shortest run is a thinner one.
     assert candidates(spec, machine) == [Run(5, 1), Run(4, 1)]
+
+
+@pytest.mark.parametrize(
+    ("way", "size", "pad"), [(WAYS[0], (8, 16), (1, 1)), (WAYS[1], (8, 16), (1, 1)), (WAYS[2], (5, 10), (2, 1))]
+)
+def test_runs_of_any_length_have_the_same_bits(way: Filtering, size: tuple[int, int], pad: tuple[int, int]) -> None:
+    """Also of four tiles, which the compiler unrolls, and then fuses products with other sums than in a loop."""
+    machine = MACHINES["avx2"]
+    made = [extent + 2 * around - way.r + 1 for extent, around in zip(size, pad, strict=True)]
+    source, weight = normal(1, (1, *size, 16)), normal(2, (32, 16, way.r, way.r))
+    image = operand(dense(source.shape), source)
+    spec = WinogradConv(image.tensor, dense((1, *made, 32)), way, pad)
+    packed = pack.winograd_weight(window_points(weight, way), way.points, machine)
+    operands = [image, operand(spec.weight(machine), packed)]
+    found = set()
+    for tile in (Run(2, 1), Run(3, 1), Run(2, 2), Run(4, 1), Run(5, 2)):
+        kernel = compiled(emit(spec, tile, machine, "kernel"), machine, "kernel")
+        out = Operand(spec.out)
+        call(kernel, [*operands, out], 0, items(spec, tile, machine))
+        found.add(bits(out.array))
+    assert spec.count % 4 == 0 and len(found) == 1
+
+
+def test_transforms_multiply_by_powers_of_two_only() -> None:
+    """All else would be rounded before it is added, or not: as the compiler likes."""
+
+    class Number(float):
+        def __mul__(self, factor: float) -> "Number":
+            assert math.log2(abs(factor)) % 1 == 0
+            return Number(float(self) * factor)
+
+    for way in WAYS:
+        for matrix in (way.image, way.output):
+            values = [Number(v) for v in range(1, len(matrix[0]) + 1)]
+            assert apply_rows(matrix, list(values)) == list(np.array(matrix) @ np.array(values))
