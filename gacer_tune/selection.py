@@ -125,5 +125,5 @@ def _kept(points: list[Point], margin: float) -> list[int]:
 
 
 def _dominates(one: Point, other: Point, margin: float) -> bool:
-    faster = all(mine * margin <= theirs for mine, theirs in zip(one[:2], other[:2], strict=True))
-    return faster and all(mine <= theirs for mine, theirs in zip(one[2:], other[2:], strict=True))
+    margins = (margin, margin, 1, 1)
+    return all(mine * by <= theirs for mine, by, theirs in zip(one, margins, other, strict=True))

@@ -13,7 +13,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import elementwise
-from gacer_tune.kernels.emit.scalar import cast, element, like
+from gacer_tune.kernels.emit.scalar import cast, element, like, mish
 
 Expr = Any
 
@@ -52,13 +52,6 @@ def softplus(x: Expr) -> Expr:
     return tirx.max(x, like(0.0, x)) + log(like(1.0, x) + exp(-tirx.max(x, -x)))
 
 
-def mish(x: Expr) -> Expr:
-    """See gacer_tune.kernels.emit.scalar.mish."""
-    e = exp(tirx.min(like(20.0, x), x))
-    n = e * (e + like(2.0, x))
-    return x * (n / (n + like(2.0, x)))
-
-
 FUNCTIONS: dict[str, Callable[..., Expr]] = {
     **elementwise.FUNCTIONS,
     "exp": exp,
@@ -73,7 +66,7 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "gelu_tanh": gelu_tanh,
     "elu": elu,
     "softplus": softplus,
-    "mish": mish,
+    "mish": lambda x: mish(x, exp),
 }
 
 
