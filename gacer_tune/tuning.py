@@ -81,7 +81,9 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}
         schedules |= alone(prepared, device.lanes) | {point.name: schedule for schedule, point in points.items()}
         figures = {**json.loads(json.dumps(asdict(summary), default=str)), "reason": outcome.reason}
-        traces = {name: typical_trace(device, schedules[name]) for name in ("best", outcome.baseline)}
+        shown = {name: schedules[name] for name in ("best", outcome.baseline)}
+        recorded = {schedule: typical_trace(device, schedule) for schedule in set(shown.values())}
+        traces = {name: recorded[schedule] for name, schedule in shown.items()}
         paths = tuple(tenant.path for tenant in settings.tenants)
         emission = Emission(schedules, figures, found.trials, traces, paths, settings.simulate)
         emit(settings.out, prepared, emission, hertz, listen)
