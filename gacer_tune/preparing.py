@@ -65,15 +65,16 @@ def read_models(settings: Settings, machine: Processor, listen: Listen, cache: C
     from gacer_tune.frontend.load import model_digest
 
     lowered: dict[str, LoweredModel] = {}
+    lanes = 1 if isinstance(machine, Gpu) else len(lanes_of(settings))
     models = []
     for number, tenant in enumerate(settings.tenants):
         listen(Event("read", tenant.name, number, len(settings.tenants)))
         content = model_digest(tenant.path)
         key = _model_key(content, tenant)
         if key not in lowered:
-            place = stored.key_of(key, machine)
+            place = stored.key_of(key, machine, lanes)
             known = None if cache is None else stored.find(cache, place)
-            lowered[key], now = (known, content) if known else _lowered(tenant, machine)
+            lowered[key], now = (known, content) if known else _lowered(tenant, machine, lanes)
             # A file that was exchanged meanwhile must not be remembered under the digest of the earlier one.
             if cache is not None and known is None and now == content:
                 lowered[key] = stored.keep(cache, place, lowered[key])
@@ -82,7 +83,7 @@ def read_models(settings: Settings, machine: Processor, listen: Listen, cache: C
     return models
 
 
-def _lowered(tenant: TenantSettings, machine: Processor) -> tuple[LoweredModel, str]:
+def _lowered(tenant: TenantSettings, machine: Processor, lanes: int) -> tuple[LoweredModel, str]:
     """The model, and the digest of its file after it was read."""
     from gacer_tune.frontend.load import load_model, model_digest
     from gacer_tune.frontend.shapes import input_bounds
@@ -91,7 +92,7 @@ def _lowered(tenant: TenantSettings, machine: Processor) -> tuple[LoweredModel, 
     with ThreadPoolExecutor(1) as beside:
         content = beside.submit(model_digest, tenant.path)
         try:
-            lowered = lower_model(model, machine, input_bounds(model))
+            lowered = lower_model(model, machine, input_bounds(model), lanes)
         except UserError as error:
             raise UserError(f"{tenant.path}: {error}") from error
         return lowered, content.result()

@@ -59,11 +59,15 @@ class Slot:
 
 @dataclass
 class Lowering:
-    """Mutable while a model is lowered; `lower_model` turns it into values."""
+    """Mutable while a model is lowered; `lower_model` turns it into values.
+
+    lanes: how many may share a kernel's work items.
+    """
 
     graph: Graph
     machine: Target
     slots: dict[str, Slot] = field(default_factory=dict)
+    lanes: int = 1
     buffers: list[Buffer] = field(default_factory=list)
     weights: dict[int, Array] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)

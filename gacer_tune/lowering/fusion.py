@@ -14,7 +14,8 @@ from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.graph import Graph, Node
 from gacer_tune.lowering.recurrent import step
 
-ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "gacer.LayerNorm", "gacer.RmsNorm"})
+NORMS = frozenset({"gacer.LayerNorm", "gacer.RmsNorm"})
+ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"}) | NORMS
 LONGEST = 16
 AXIS_MEANS_LAST = 13  # from this opset on softmax works along one axis; before, on the input seen as a matrix
 
@@ -24,7 +25,8 @@ class Group:
     """Node numbers in order; the first is the anchor (or the first elementwise node).
 
     parts: of an attention, the groups that are its scores, its softmax and its product with the values; of an inverted
-    residual, those of its convolutions; a convolution and the pooling of its outputs two by two.
+    residual, those of its convolutions; a convolution and the pooling of its outputs two by two; a product and the
+    normalisation of its rows.
     gates: True for a step of a recurrent net, which may have several values that are read outside.
     """
 
@@ -56,7 +58,7 @@ def fuse(graph: Graph, recurrent: bool = False) -> list[Group]:
             group = _grow(graph, number, readers, taken) if node.op in ANCHORS | ELEMENTWISE else Group((number,))
         taken.update(group.nodes)
         groups.append(group)
-    for join in (_attentions, _inverted_residuals, _pooled):
+    for join in (_attentions, _inverted_residuals, _finished):
         groups = join(graph, groups, readers)
     return sorted(groups, key=lambda group: group.last)
 
@@ -127,20 +129,25 @@ def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, li
     return list(found)
 
 
-def _pooled(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
-    """Let a convolution be one group with the only reader of its outputs if that keeps the largest of each 2 x 2."""
+def _finished(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
+    """Let a group be one with the only reader of its value, where that ends what the group does.
+
+    It keeps the largest of each 2 x 2 outputs of a convolution, or normalises the rows of a product.
+    """
     of = {group.first: group for group in groups}
     found = dict.fromkeys(groups)
     for group in groups:
         value = graph.nodes[group.last].outputs[0]
         read = readers.get(value, [])
-        if group.parts or graph.nodes[group.first].op != "Conv" or len(read) != 1 or value in graph.outputs:
+        if group.parts or group.gates or len(read) != 1 or value in graph.outputs:
             continue
-        if _halves(graph, graph.nodes[read[0]]):
+        first, reader = graph.nodes[group.first], graph.nodes[read[0]]
+        pooled = first.op == "Conv" and _halves(graph, reader)
+        if pooled or (_weighs(graph, first) and _normalises(graph, reader, value)):
             parts = group, of[read[0]]
             for part in parts:
                 found.pop(part)
-            found[Group((*group.nodes, read[0]), parts)] = None
+            found[Group((*group.nodes, *parts[1].nodes), parts)] = None
     return list(found)
 
 
@@ -151,6 +158,18 @@ def _halves(graph: Graph, node: Node) -> bool:
         return False
     plain = window(graph, node, shape[2:]) == ([2, 2], [2, 2], [1, 1], [0] * 4)
     return plain and graph.shapes[node.outputs[0]][2:] == (shape[2] // 2, shape[3] // 2)
+
+
+def _normalises(graph: Graph, node: Node, value: str) -> bool:
+    """A normalisation of a value over its last axis."""
+    rank = len(graph.shapes[value])
+    return node.op in NORMS and node.inputs[0] == value and node.axis(rank, -1) == rank - 1
+
+
+def _weighs(graph: Graph, node: Node) -> bool:
+    """A product with one constant matrix."""
+    weight = graph.constants.get(node.inputs[1]) if node.op in ("MatMul", "Gemm") else None
+    return weight is not None and weight.ndim == 2
 
 
 def _constant_conv(graph: Graph, node: Node) -> ConvNode | None:

@@ -14,14 +14,14 @@ from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.program import NOTHING
 from gacer_tune.kernels.tensor import dense
-from gacer_tune.lowering import attention, gates, inverted, winograd
+from gacer_tune.lowering import attention, gates, inverted, normed, winograd
 from gacer_tune.lowering.context import Epilogue, Lowering, program
 from gacer_tune.lowering.conv_node import read_conv
 from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, image_shape, images
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph
 from gacer_tune.lowering.pooling import pool
-from gacer_tune.lowering.rows import softmax
+from gacer_tune.lowering.rows import normalisation, softmax
 from gacer_tune.lowering.view import View, flatten
 
 
@@ -106,7 +106,7 @@ def matmul(low: Lowering, group: Group) -> None:
     if group.gates:
         gates.lower(low, group)
         return
-    if group.parts:
+    if len(group.parts) > 2:
         if not attention.lower(low, group, _read_order(graph, graph.nodes[group.last].outputs[0])):
             for part, rule in zip(group.parts, (matmul, softmax, matmul), strict=True):
                 rule(low, part)
@@ -138,13 +138,17 @@ def gemm(low: Lowering, group: Group) -> None:
 
 
 def _matrix(low: Lowering, group: Group, left: View, weight: Array, bias: View | None) -> None:
-    """left (.., k) times a constant (k, n)."""
-    name = low.graph.nodes[group.last].outputs[0]
-    node = low.graph.nodes[group.first]
-    epilogue = low.epilogue(group, bias)
-    out = low.output(name, tuple(range(len(low.graph.shapes[name]))))
+    """left (.., k) times a constant (k, n), and the normalisation of its rows if the group has one."""
+    alone, *behind = group.parts or (group,)
+    node, name = low.graph.nodes[group.first], low.graph.nodes[alone.last].outputs[0]
+    epilogue = low.epilogue(alone, bias)
     packed = low.weight(f"{node.name}.weight", pack.matrix_weight(weight.astype(np.float32), low.machine))
+    if behind and normed.lower(low, group, left, packed, epilogue):
+        return
+    out = low.output(name, tuple(range(len(low.graph.shapes[name]))))
     product(low, node.name, "matmul", [left, out, *epilogue.operands], packed, epilogue)
+    if behind:
+        normalisation(low, behind[0])
 
 
 def _read_order(graph: Graph, name: str) -> tuple[int, ...]:

@@ -92,8 +92,10 @@ RULES: dict[str, Lower] = {
 }
 
 
-def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int]) -> LoweredModel:
+def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int], lanes: int = 1) -> LoweredModel:
     """Lower a model that `frontend.load.load_model` returned; bounds: exclusive limits of index inputs by name.
+
+    lanes: how many may share a kernel's work items.
 
     Raises UserError that lists every operator it cannot lower.
     """
@@ -101,7 +103,7 @@ def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int])
     fallback.require_lowerable(model, graph, RULES)
     _require_known_types(graph)
     graph = interleaved(graph)
-    low = Lowering(graph, machine, layout.concat_slots(graph))
+    low = Lowering(graph, machine, layout.concat_slots(graph), lanes)
     inputs = tuple(_input(low, name, bounds.get(name, 0)) for name in graph.inputs)
     for group in fuse(graph, recurrent=isinstance(machine, Machine)):
         fallback.lower_group(low, group, RULES)

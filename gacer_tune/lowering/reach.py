@@ -19,6 +19,7 @@ from gacer_tune.kernels.bmm import BatchMatmul, BmmTile
 from gacer_tune.kernels.gather import Gather
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.mapping import Map, MapTile
+from gacer_tune.kernels.normed import Normed, NormedTile
 from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.rules import Processor, Source, Spec
 from gacer_tune.kernels.tensor import STORED, Tensor, ceildiv
@@ -86,6 +87,10 @@ def _walk_product(spec: BatchMatmul) -> list[Walk]:
     return [(spec.left, lead), (spec.right, ()), *((tensor, lead) for tensor in behind)]
 
 
+def _walk_normed(spec: Normed) -> list[Walk]:
+    return [*_walk_product(spec.product)[:-1], *_walk_rows(spec.norm)[1:]]
+
+
 def _walk_attention(spec: Attention) -> list[Walk]:
     rows = (len(spec.out.shape) - 2,)
     behind = (*spec.scores.operands, spec.out)
@@ -112,6 +117,10 @@ def _cut_product(spec: BatchMatmul, tile: BmmTile, machine: Machine) -> Cut:
     return Cut(found.column_blocks, tile.high * m, found.high)
 
 
+def _cut_normed(spec: Normed, tile: NormedTile, machine: Machine) -> Cut:  # noqa: ARG001
+    return Cut(1, spec.product.extents[1], tile.blocks)
+
+
 def _cut_attention(spec: Attention, tile: AttentionTile, machine: Machine) -> Cut:  # noqa: ARG001 - as all of them
     heads, m, *_ = spec.extents
     return Cut(heads, tile.high * m, attention.tiles(spec, tile))
@@ -130,6 +139,7 @@ def _cut_map(spec: Map, tile: MapTile, machine: Machine) -> Cut:  # noqa: ARG001
 _WALKS: dict[type, Callable[[Any], list[Walk]]] = {
     Rows: _walk_rows,
     BatchMatmul: _walk_product,
+    Normed: _walk_normed,
     Attention: _walk_attention,
     Gather: _walk_gather,
     Map: _walk_map,
@@ -137,6 +147,7 @@ _WALKS: dict[type, Callable[[Any], list[Walk]]] = {
 _CUTS: dict[type, Callable[[Any, Any, Machine], Cut | None]] = {
     Rows: _cut_rows,
     BatchMatmul: _cut_product,
+    Normed: _cut_normed,
     Attention: _cut_attention,
     Gather: _cut_rows,
     Map: _cut_map,

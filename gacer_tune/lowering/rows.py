@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from gacer_tune.errors import UserError
@@ -11,8 +12,8 @@ from gacer_tune.kernels.reduce import Kind as ReduceKind
 from gacer_tune.kernels.reduce import Reduce
 from gacer_tune.kernels.rows import Kind, Rows
 from gacer_tune.kernels.tensor import Tensor
-from gacer_tune.lowering.context import Lowering, program
-from gacer_tune.lowering.fusion import AXIS_MEANS_LAST, Group, softmax_axis
+from gacer_tune.lowering.context import Epilogue, Lowering, program
+from gacer_tune.lowering.fusion import AXIS_MEANS_LAST, NORMS, Group, softmax_axis
 from gacer_tune.lowering.graph import Array, Node
 from gacer_tune.lowering.view import View, memory_order
 
@@ -45,28 +46,41 @@ def _flat_softmax(low: Lowering, group: Group, kind: Kind, axis: int) -> None:
     low.emit(node.name, kind, [low.kernel(Rows(flat.tensor, rows.tensor, kind), [flat], rows)])
 
 
-def layer_norm(low: Lowering, group: Group) -> None:
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A normalisation of rows: its scale and bias, those that there are, and what is done to its results."""
+
+    kind: Kind
+    epsilon: float
+    factors: tuple[View, ...]
+    epilogue: Epilogue
+
+    def spec(self, source: Tensor, out: Tensor, operands: Sequence[View]) -> Rows:
+        """operands: those of the epilogue in the shape of the output."""
+        scale, bias = (*map(_row, self.factors), None, None)[:2]
+        return Rows(source, out, self.kind, self.epsilon, scale, bias, program(self.epilogue, operands))
+
+
+def read_norm(low: Lowering, group: Group) -> Norm:
+    """Of a group that begins with a normalisation; UserError where it is not over the last axis."""
     graph, node = low.graph, low.graph.nodes[group.first]
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    if node.op == "gacer.RmsNorm":
+        return Norm("rms_norm", epsilon, (), low.epilogue(group))
     rank = len(graph.shapes[node.inputs[0]])
     axis = node.axis(rank, -1)
     if axis != rank - 1:
         raise UserError(f"{node.name}: layer normalisation over axes {axis} and on, only over the last is supported")
-    _normalised(low, group, "layer_norm", [low.view(name) for name in node.inputs[1:3] if name])
+    factors = tuple(low.view(name) for name in node.inputs[1:3] if name)
+    return Norm("layer_norm", epsilon, factors, low.epilogue(group))
 
 
-def rms_norm(low: Lowering, group: Group) -> None:
-    _normalised(low, group, "rms_norm", [])
-
-
-def _normalised(low: Lowering, group: Group, kind: Kind, factors: list[View]) -> None:
-    node = low.graph.nodes[group.first]
-    source, epilogue = low.view(node.inputs[0]), low.epilogue(group)
+def normalisation(low: Lowering, group: Group) -> None:
+    node, norm = low.graph.nodes[group.first], read_norm(low, group)
+    source, operands = low.view(node.inputs[0]), norm.epilogue.operands
     out = low.output(low.graph.nodes[group.last].outputs[0])
-    rows = [_row(factor) for factor in factors]
-    scale, bias = (*rows, None, None)[:2]
-    epsilon = float(node.attributes.get("epsilon", 1e-5))
-    spec = Rows(source.tensor, out.tensor, kind, epsilon, scale, bias, program(epilogue, epilogue.operands))
-    low.emit(node.name, kind, [low.kernel(spec, [source, *factors, *epilogue.operands], out)])
+    spec = norm.spec(source.tensor, out.tensor, operands)
+    low.emit(node.name, norm.kind, [low.kernel(spec, [source, *norm.factors, *operands], out)])
 
 
 def _row(view: View) -> Tensor:
@@ -157,8 +171,7 @@ def _require_inside(node: Node, indices: Array, extent: int) -> None:
 FLOAT_RULES = {
     "Softmax": softmax,
     "LogSoftmax": softmax,
-    "gacer.LayerNorm": layer_norm,
-    "gacer.RmsNorm": rms_norm,
+    **dict.fromkeys(NORMS, normalisation),
 }
 RULES = {
     "GlobalAveragePool": global_average,

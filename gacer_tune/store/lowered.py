@@ -33,11 +33,11 @@ _DOCUMENT = ".lowered"  # not .json: a search for schedules reads all of those
 _log = logging.getLogger(__name__)
 
 
-def key_of(model: str, machine: Processor) -> str:
+def key_of(model: str, machine: Processor, lanes: int = 1) -> str:
     """What a lowered model depends on. model: digest of the file and of the shapes and the batch it was given."""
     code = code_version("frontend", "lowering", "kernels", "kernels/emit")
     made_with = versions("onnx", "onnxslim", "apache-tvm", "numpy")
-    return digest(["lowered model", FORMAT, model, type(machine).__name__, asdict(machine), code, made_with])
+    return digest(["lowered model", FORMAT, model, type(machine).__name__, asdict(machine), lanes, code, made_with])
 
 
 def find(cache: Cache, key: str) -> LoweredModel | None:

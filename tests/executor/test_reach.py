@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,16 +14,23 @@ from gacer_tune.executor.session import Session
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.rows import Cut
 from gacer_tune.ir.workload import Kernel
+from models.transformer import Encoder, bert
 from tests.support.compiled import Built, build, tiny
-from tests.support.small_models import SMALL
+from tests.support.small_models import SMALL, TABLE_ROWS
 
 Bytes = NDArray[np.bool_]
 ITEMS = 4  # of each variant that are tried
 
 
-@pytest.fixture(scope="module", params=["tiny", "bert"])
+ENCODERS = {
+    "bert": SMALL["bert"],
+    "normed": partial(bert, sequence=37, vocab=TABLE_ROWS, size=Encoder(1, 32, 4)),
+}
+
+
+@pytest.fixture(scope="module", params=["tiny", *ENCODERS])
 def built(request: pytest.FixtureRequest) -> Built:
-    return tiny() if request.param == "tiny" else build([("bert", SMALL["bert"]())], most=2)
+    return tiny() if request.param == "tiny" else build([("net", ENCODERS[request.param]())], most=2)
 
 
 def cut_slices(built: Built) -> Iterator[tuple[Slice, Kernel, Cut]]:

@@ -15,6 +15,7 @@ from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.gather import Gather
 from gacer_tune.kernels.lrn import Lrn
+from gacer_tune.kernels.normed import Normed
 from gacer_tune.kernels.pool import Pool
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.reduce import Reduce
@@ -30,8 +31,10 @@ def biased(shape: tuple[int, ...]) -> Program:
 
 
 NO_ACCESS = 0  # PROT_NONE, which the module mmap lacks
+VECTOR = machines()[0].vector
 IMAGE, SMALL = (1, 7, 9, 13), (1, 4, 5, 13)
 AROUND = (1, 1, 1, 1)
+WEIGHTED = BatchMatmul(dense((33, 7)), dense((1, 7, 2 * VECTOR)), dense((33, 13)), biased((33, 13)), constant=True)
 SPECS = [
     Conv2d(dense((1, 7, 9, 5)), dense(SMALL), (3, 3), (2, 2), (1, 1), program=biased(SMALL)),
     Depthwise(dense(IMAGE), dense(SMALL), (3, 3), (2, 2), (1, 1), program=biased(SMALL)),
@@ -45,6 +48,7 @@ SPECS = [
     Rows(dense((3, 13)), dense((3, 13)), "layer_norm", 1e-5, dense((13,)), dense((13,)), biased((3, 13))),
     ChannelNorm(dense((2, 3, 13)), dense((2, 3, 13)), 13, 1e-5, dense((13,)), dense((13,))),
     ChannelNorm(dense((2, 3, 26)), dense((2, 3, 26)), 2, 1e-5, dense((26,)), dense((26,))),
+    Normed(WEIGHTED, Rows(WEIGHTED.out, WEIGHTED.out, "layer_norm", 1e-5, dense((13,)), dense((13,)))),
     Gather(dense((4, 13)), dense((3,), "int64"), dense((3, 13)), 0),
     Lrn(dense(IMAGE), dense(IMAGE), 5, program=biased(IMAGE)),
     Resize(dense(SMALL), dense(IMAGE), "nearest", program=biased(IMAGE)),

@@ -13,8 +13,10 @@ from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.inverted import Inverted, InvertedTile
 from gacer_tune.kernels.machine import MACHINES
 from gacer_tune.kernels.mapping import mapping
+from gacer_tune.kernels.normed import Normed, NormedTile
 from gacer_tune.kernels.planes import PlaneTile
 from gacer_tune.kernels.program import NOTHING
+from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.tensor import dense
 from gacer_tune.kernels.winograd import Filtering
 from gacer_tune.kernels.winograd_conv import Run, WinogradConv, candidates, items
@@ -59,6 +61,14 @@ def test_a_product_comes_back_to_a_column_tile_and_to_its_rows() -> None:
     assert footprint(spec, several) == 4 * 96 * (16 + 18)
     assert footprint(spec, replace(several, wide=1)) == 4 * 96 * (16 + 6), "rows are read for one column tile only"
     assert footprint(spec, replace(several, high=20)) == 4 * 96 * (16 + 50), "no more rows than there are"
+
+
+def test_a_product_that_is_normalised_comes_back_to_its_rows_too() -> None:
+    rows = dense((50, 70))
+    product = BatchMatmul(dense((50, 96)), dense((5, 96, 16)), rows, constant=True)
+    spec = Normed(product, Rows(rows, rows, "layer_norm"))
+    # Twelve tiles of rows, of 5 at most: up to 20 rows to multiply, 17 to normalise.
+    assert footprint(spec, NormedTile(vectors=2, high=4, blocks=3)) == 4 * 96 * (16 + 5 * 4) + 4 * 70 * 17
 
 
 def test_winograd_comes_back_to_its_scratch() -> None:

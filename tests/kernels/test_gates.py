@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from random import Random
 
 import numpy as np
 from hypothesis import given
@@ -13,20 +13,7 @@ from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.pack import gate_weight
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.tensor import Tensor, dense
-from tests.support.kernels import (
-    Array,
-    Operand,
-    bits,
-    call,
-    cuts,
-    error,
-    few,
-    machines,
-    normal,
-    operand,
-    seeds,
-    variants,
-)
+from tests.support.kernels import error, few, machines, normal, operand, results, seeds
 
 PARTS = 3
 
@@ -47,30 +34,15 @@ def specs(draw: st.DrawFn) -> Gates:
     return Gates(dense((m, units)), PARTS, outs, program, (2, 3))
 
 
-def outputs(spec: Gates, inputs: list[Operand], machine: Machine, cut: float) -> tuple[list[Array], list[str]]:
-    """Both results of the first variant, and which variants give other bits or write elsewhere."""
-    first: list[Array] = []
-    odd = []
-    for tile, items, kernel in variants(spec, machine):
-        outs = [Operand(tensor, np.nan) for tensor in spec.outs]
-        for lo, hi in pairwise((0, round(cut * items), items)):
-            call(kernel, [*inputs, *outs], lo, hi)
-        first = first or [out.array.copy() for out in outs]
-        same = [bits(out.array.copy()) == bits(one) for out, one in zip(outs, first, strict=True)]
-        if not all(same) or not all(out.untouched() for out in outs):
-            odd.append(f"{tile} cut at {cut}")
-    return first, odd
-
-
 @few(10)
-@given(specs(), st.sampled_from(machines()), seeds, cuts)
-def test_matches_numpy(spec: Gates, machine: Machine, seed: int, cut: float) -> None:
+@given(specs(), st.sampled_from(machines()), seeds, st.randoms(use_true_random=False))
+def test_matches_numpy(spec: Gates, machine: Machine, seed: int, rng: Random) -> None:
     m, units = spec.out.shape
     state, weight = normal(seed, (m, units)), normal(seed + 1, (units, PARTS * units))
     given_ = [operand(tensor, normal(seed + 2 + i, (m, units))) for i, tensor in enumerate(spec.program.operands)]
     packed = gate_weight(weight, machine)
     inputs = [operand(spec.left, state), operand(spec.weight(machine), packed), *given_]
-    found, odd = outputs(spec, inputs, machine, cut)
+    found, odd = results(spec, spec.outs, inputs, machine, rng)
     first, second, third = np.split(state.astype(np.float64) @ weight, PARTS, axis=1)
     made = (first + given_[0].array) * second + given_[1].array
     assert odd == []

@@ -88,6 +88,16 @@ def test_another_file_machine_shape_or_batch_is_loaded(path: Path, cache: Cache,
     assert len(loads) == 5
 
 
+def test_another_number_of_lanes_is_lowered_for(
+    path: Path, cache: Cache, loads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decides what becomes one kernel."""
+    for lanes in (1, 2, 2):
+        monkeypatch.setattr(preparing, "lanes_of", lambda _, lanes=lanes: tuple(range(lanes)))
+        read(path, cache)
+    assert len(loads) == 2
+
+
 def test_a_file_that_is_exchanged_while_it_is_read_is_not_kept(
     path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+import random
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -139,6 +140,28 @@ def outputs(spec: Any, inputs: Sequence[Operand], machine: Machine, cut: float =
         assert bits(found.memory) == bits(memory), "an input was written"
     assert first is not None
     return first
+
+
+def results(
+    spec: Any, written: Sequence[Tensor], inputs: Sequence[Operand], machine: Machine, rng: random.Random
+) -> tuple[list[Array], list[str]]:
+    """All that a kernel writes, by its first variant, and which variants give other bits or write elsewhere.
+
+    Items are cut into ranges, which run in any order.
+    """
+    first: list[Array] = []
+    odd = []
+    for tile, items, kernel in variants(spec, machine):
+        outs = [Operand(tensor, np.nan) for tensor in written]
+        parts = list(pairwise(sorted({0, items, *(rng.randint(0, items) for _ in range(3))})))
+        rng.shuffle(parts)
+        for lo, hi in parts:
+            call(kernel, [*inputs, *outs], lo, hi)
+        first = first or [out.array.copy() for out in outs]
+        same = [bits(out.array) == bits(one) for out, one in zip(outs, first, strict=True)]
+        if not all(same) or not all(out.untouched() for out in outs):
+            odd.append(f"{tile} in {parts}")
+    return first, odd
 
 
 def error(found: Array, expected: Array) -> float:

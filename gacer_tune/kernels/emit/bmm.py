@@ -9,7 +9,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, grid
+from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, Grid, grid
 from gacer_tune.kernels.emit.blocks import block_of, fetch, part, pieces, run, sized, splat, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold
 from gacer_tune.kernels.emit.function import Function, loop, when
@@ -52,13 +52,15 @@ def emit(spec: BatchMatmul, tile: BmmTile, machine: Machine, name: str) -> tirx.
     else:
         left, right, *rest = merged_outer([left, right, *rest], 2)
     function = Function(name, [left, right, *rest])
-    return function.build(_Emitter(spec, tile, machine, function).item)
+    return function.build(Product(spec, tile, machine, function, grid(spec, tile, machine)).item)
 
 
-class _Emitter:
-    def __init__(self, spec: BatchMatmul, tile: BmmTile, machine: Machine, function: Function) -> None:
+class Product:
+    """Emits products as `emit` does; of a kernel that does more than that, too."""
+
+    def __init__(self, spec: BatchMatmul, tile: BmmTile, machine: Machine, function: Function, cells: Grid) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
-        self.grid = grid(spec, tile, machine)
+        self.grid = cells
         _, self.m, self.n, self.k = spec.extents
         self.panel: Any = None
         self.chunk = min(self.k, PANEL // (tile.vectors * machine.vector))

@@ -47,6 +47,12 @@ class Function:
         done = tirx.SeqStmt([builder.get().body, tirx.Return(zero)])
         return tirx.PrimFunc([*pointers, lo, hi], done, ret_type=PrimType("int32"), attrs=attributes)
 
+    def part(self, numbers: Sequence[int]) -> Function:
+        """What a part of the kernel has of its operands, in its own order; only while the body is emitted."""
+        found = Function(self.name, [self.tensors[number] for number in numbers])
+        found.buffers = [self.buffers[number] for number in numbers]
+        return found
+
     def load(self, operand: int, index: Index, width: int = 1) -> Expr:
         """The element at index, or width elements along the last axis."""
         tensor, buffer = self.tensors[operand], self.buffers[operand]

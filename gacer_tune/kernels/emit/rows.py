@@ -28,20 +28,27 @@ def emit(spec: Rows, tile: RowsTile, machine: Machine, name: str) -> tirx.PrimFu
     first = len(tensors) - 1 - len(spec.program.operands)
     merged = merged_outer([tensors[0], *tensors[first:]], 1)
     function = Function(name, [merged[0], *tensors[1:first], *merged[1:]])
-    return function.build(_Emitter(spec, tile, machine, function).item)
+    rows = RowWise(spec, machine, function)
+
+    def item(number: Expr) -> None:
+        with block_of(spec.rows, tile.rows, number) as row:
+            rows.normalise(unravel(row, function.tensors[-1].shape[:-1]))
+
+    return function.build(item)
 
 
-class _Emitter:
-    def __init__(self, spec: Rows, tile: RowsTile, machine: Machine, function: Function) -> None:
-        self.spec, self.tile, self.vector, self.function = spec, tile, machine.vector, function
+class RowWise:
+    """Normalises rows; operands are those of `emit`, the source may be the output."""
+
+    def __init__(self, spec: Rows, machine: Machine, function: Function) -> None:
+        self.spec, self.vector, self.function = spec, machine.vector, function
         self.extent = spec.out.shape[-1]
         self.row: tuple[Expr, ...] = ()
 
-    def item(self, item: Expr) -> None:
+    def normalise(self, row: tuple[Expr, ...]) -> None:
         norms = {"layer_norm": self.layer_norm, "rms_norm": self.rms_norm, "l2_norm": self.l2_norm}
-        with block_of(self.spec.rows, self.tile.rows, item) as row:
-            self.row = unravel(row, self.function.tensors[-1].shape[:-1])
-            norms.get(self.spec.kind, self.softmax)()
+        self.row = row
+        norms.get(self.spec.kind, self.softmax)()
 
     def softmax(self) -> None:
         """Exponentials are kept in the output row, else in scratch; rows too long for that compute them again."""
