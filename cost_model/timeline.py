@@ -3,11 +3,13 @@
 A lane runs its slices in order; a slice starts when what it waits for is done, a hand-over later. Where interference
 was measured, a slice takes its time alone, more for what other lanes have written of its input (costs.py), and more
 while other slices interfere. Where it was not, its speed follows the lanes that are busy with it: `alone` when there is
-none, `shared` when all are, in proportion between.
+none, `shared` when all are, in proportion between. Where lanes steal, an idle lane makes the slice
+that it waits for, or once it is done the first lane's that is not, as much faster as one lane more can.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
@@ -80,7 +82,7 @@ class _Run:
     """The lanes at one moment. when[l]: the next event of lane l, the end of its slice or the start of the next."""
 
     def __init__(self, plan: Plan, costs: Costs) -> None:
-        self.lanes, self.costs, self.profile = plan.lanes, costs, costs.profile
+        self.lanes, self.costs, self.profile, self.steal = plan.lanes, costs, costs.profile, plan.steal
         self.measured = costs.profile.interference.pairs > 0
         self.shares = costs.shares(plan) if self.measured else {}
         count = len(plan.lanes)
@@ -116,7 +118,7 @@ class _Run:
         if ready <= now:  # the next slice follows at once: as many lanes are busy as before
             self.starts[lane].append(now)
             self._load(lane, now)
-            if self.measured and self.profile.interference.stream:
+            if self.steal or (self.measured and self.profile.interference.stream):
                 self._adapt(now)
         else:
             self.when[lane] = ready
@@ -152,11 +154,27 @@ class _Run:
 
     def _adapt(self, now: float) -> None:
         """Stretch or shrink what is left of the running slices: what runs beside them has changed."""
+        thieves = self._thieves() if self.steal else {}
         for lane in self.running:
             total = self.alone[lane] + self._contention(lane) * self.extra[lane]
+            total /= 1 + thieves.get(lane, 0)
             if self.total[lane] > 0:
                 self.when[lane] = now + (self.when[lane] - now) * total / self.total[lane]
             self.total[lane] = total
+
+    def _thieves(self) -> Counter[int]:
+        """How many lanes steal from each lane."""
+        idle = (lane for lane in range(len(self.lanes)) if lane not in self.running)
+        return Counter(self._victim(lane) for lane in idle)
+
+    def _victim(self, lane: int) -> int:
+        """The lane that an idle lane waits for."""
+        done = [len(ends) for ends in self.ends]
+        if done[lane] == len(self.lanes[lane]):
+            unfinished = (other for other, row in enumerate(self.lanes) if done[other] < len(row))
+            return next(unfinished, lane)
+        waits = self.lanes[lane][done[lane]].waits
+        return next((wait.lane for wait in waits if done[wait.lane] < wait.count), lane)
 
     def _ready(self, lane: int) -> float:
         """When the next slice of a lane that runs nothing can start; infinity while a wait is not over."""

@@ -160,7 +160,7 @@ def _profile_key(workload: Workload, lanes: int) -> str:
 
 def profile_code() -> str:
     """The code that measures profiles, and the interpreter that runs kernels meanwhile."""
-    return f"{PROFILE_FORMAT} {code_version('devices', 'executor')}"
+    return f"{PROFILE_FORMAT} {code_version('devices', 'executor', 'executor/emit')}"
 
 
 def _stage_weights(path: Path, models: Sequence[Model], compiled: Compiled) -> None:
@@ -182,7 +182,7 @@ def _stage(folder: Path, compiled: Compiled, workload: Workload, cache: Cache, l
 
 def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: Listen) -> Path:
     """Return a library with these functions, in this order, and the interpreter; compile what is missing."""
-    key = digest([code_version("executor"), version("apache-tvm"), list(names)])
+    key = digest([code_version("executor", "executor/emit"), version("apache-tvm"), list(names)])
     found = cache.get(key)
     if found is not None:
         listen(Event("compile", "", len(names), len(names)))

@@ -158,6 +158,7 @@ def run_search(
     options = searching.TuneOptions(
         settings.budget_s, settings.trials or searching.TuneOptions().trials, settings.strategy, settings.objective,
         settings.seed, settings.only, cached, learned.model, anchored=settings.target == "cpu", shares=settings.shares,
+        steal=settings.target == "cpu" and settings.simulate is None,
     )  # fmt: skip
     trials, began = list(history), time.monotonic()
     objective, stopped = _objective(settings, prepared), ""

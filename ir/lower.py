@@ -35,7 +35,7 @@ def lower(workload: Workload, schedule: Schedule, memory: Memory | None = None) 
         builder.close()
     priorities = schedule.lane_priorities if schedule.priorities else ()
     shares = schedule.lane_shares if schedule.shares else ()
-    return Plan(tuple(map(tuple, builder.lanes)), memory or place(workload), priorities, shares)
+    return Plan(tuple(map(tuple, builder.lanes)), memory or place(workload), priorities, shares, schedule.steal)
 
 
 def _issue(schedule: Schedule, cluster: int, workload: Workload) -> Iterator[tuple[int, int]]:

@@ -100,6 +100,7 @@ def normal(workload: Workload, schedule: Schedule) -> Schedule:
     - chunks above the number of work items become that number, and 0 where they equal the tenant's lanes
     - first lanes are taken modulo the tenant's lanes
     - priorities become ranks, without those of the last lanes where they are 0
+    - a single lane does not steal
     - shares are 0 for lanes that no tenant uses, and for the last ones left out
 
     Chunks above the number of work items, which a move may leave behind, are the only thing that it makes legal.
@@ -115,6 +116,7 @@ def normal(workload: Workload, schedule: Schedule) -> Schedule:
         clusters=tuple(clusters),
         pointers=tuple(tuple(row[c] for c in kept[1:]) for row in bounds),
         priorities=streams.ranks(schedule.lane_priorities),
+        steal=schedule.steal and schedule.lanes > 1,
     )
     if schedule.shares:
         schedule = replace(schedule, shares=streams.normal_shares(schedule))

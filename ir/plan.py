@@ -40,13 +40,14 @@ class Memory:
 class Plan:
     """lanes[l] are the slices of lane l in the order they run.
 
-    priorities and shares, where lanes have any, are those of the schedule, for every lane.
+    priorities and shares, where lanes have any, are those of the schedule, for every lane; steal is the schedule's.
     """
 
     lanes: tuple[tuple[Slice, ...], ...]
     memory: Memory
     priorities: tuple[int, ...] = ()
     shares: tuple[int, ...] = ()
+    steal: bool = False
 
     @property
     def parts(self) -> tuple[tuple[int, int] | None, ...]:

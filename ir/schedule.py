@@ -38,6 +38,7 @@ class Schedule:
     variants[t][k]  variant of kernel k
     priorities[l]   whose slices start first when several lanes could; 0 for lanes beyond its end. For target cuda only
     shares[l]       of the PARTS of a GPU, so many may lane l use, no two lanes the same ones; 0: all of the GPU
+    steal           a lane that waits or is done computes work items of slices that others have begun. For CPUs only
     """
 
     lanes: int
@@ -48,6 +49,7 @@ class Schedule:
     variants: tuple[tuple[int, ...], ...]
     priorities: tuple[int, ...] = ()
     shares: tuple[int, ...] = ()
+    steal: bool = False
 
     @property
     def lane_shares(self) -> tuple[int, ...]:
@@ -66,7 +68,7 @@ class Schedule:
 
     def to_json(self) -> dict[str, Any]:
         document = {"format": FORMAT, **asdict(self)}
-        for later in ("priorities", "shares"):  # documents are as they were before there were any
+        for later in ("priorities", "shares", "steal"):  # documents are as they were before there were any
             if not document[later]:
                 del document[later]
         return document
@@ -87,6 +89,7 @@ class Schedule:
             variants=_rows(data["variants"]),
             priorities=tuple(map(int, data.get("priorities", ()))),
             shares=tuple(map(int, data.get("shares", ()))),
+            steal=bool(data.get("steal", False)),
         )
 
 

@@ -39,6 +39,8 @@ def _verify_streams(workload: Workload, schedule: Schedule) -> None:
         for lane, value in enumerate(row):
             if not 0 <= value <= most:
                 raise IllegalScheduleError(f"lane {lane}: {name} {value}, allowed are 0 to {most}")
+    if schedule.steal and workload.target != "cpu":
+        raise IllegalScheduleError(f"steal: for target cpu only, lanes of target {workload.target} take what is theirs")
     if sum(schedule.shares) > PARTS:
         raise IllegalScheduleError(f"shares: {sum(schedule.shares)} parts in all, the GPU has {PARTS}")
 

@@ -23,7 +23,7 @@ PLACES = {"gacer_tune": "gacer_tune", "gacer_tune.ir": "ir", "gacer_tune.cost_mo
 TVM = (
     "gacer_tune.kernels.emit.",
     "gacer_tune.kernels.cuda.emit.",
-    "gacer_tune.executor.interpreter",
+    "gacer_tune.executor.emit.",
     "gacer_tune.executor.cuda.host",
     "gacer_tune.bench.relax_build",
     "gacer_tune.metaschedule.proposals",

@@ -28,6 +28,8 @@ def schedule_words(workload: Workload, schedule: Schedule) -> list[str]:
     if schedule.shares:
         owned = [f"lane {lane} has {own}" for lane, own in enumerate(schedule.shares) if own]
         lines.append(f"of the {PARTS} parts of the GPU {', '.join(owned)}; other lanes run on all of them")
+    if schedule.steal:
+        lines.append("a lane that waits or is done takes over work items of slices that others are at")
     chunks = [count for row in schedule.chunks for count in row]
     variants = [number for row in schedule.variants for number in row]
     cut = sum(count > 0 for count in chunks)

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gacer_tune.errors import UserError
-from gacer_tune.executor.interpreter import interpreter
+from gacer_tune.executor.emit.dispatch import dispatcher
+from gacer_tune.executor.emit.interpreter import interpreter
+from gacer_tune.kernels.emit.compile import object_code
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.temporary import temporary_folder
 
@@ -25,10 +27,12 @@ def link(functions: Sequence[tuple[str, int]], objects: Sequence[Path], machine:
     )
     if compiler is None:
         raise UserError("no C++ compiler found to link with: install g++ or clang++, or set CXX")
-    module = interpreter(functions, machine)
+    module = interpreter(machine)
     with temporary_folder() as folder:
         archive = folder / "kernels.rsp"
-        archive.write_text("\n".join(f'"{path}"' for path in objects))
+        call = folder / "call.o"
+        call.write_bytes(object_code(dispatcher(functions), machine))
+        archive.write_text("\n".join(f'"{path}"' for path in (call, *objects)))
         with _uninterrupted():
             module.export_library(str(out), cc=compiler, addons=None, options=[f"@{archive}", "-lm"])
 

@@ -56,6 +56,7 @@ def _of_clusters(before: Workload, after: Workload, one: Schedule, other: Schedu
             _of_lanes(one.priorities and one.lane_priorities),
             _of_lanes(other.priorities and other.lane_priorities),
         ),
+        "work stealing": (_yes(one.steal), _yes(other.steal)),
         "lane shares": (_of_lanes(one.shares and one.lane_shares), _of_lanes(other.shares and other.lane_shares)),
     }
     yield from changed("schedule", "", values)
@@ -68,6 +69,10 @@ def _orders(workload: Workload, schedule: Schedule) -> str:
 
 def _issues(schedule: Schedule) -> str:
     return _CLUSTERS.join("breadth-first" if cluster.breadth else "depth-first" for cluster in schedule.clusters)
+
+
+def _yes(given: bool) -> str:
+    return "yes" if given else "no"
 
 
 def _of_lanes(values: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.cost_model.timeline import simulate
@@ -17,7 +18,8 @@ Row = tuple[int, str, int, int, float, float]  # tenant, op, kernel, lane, begin
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One slice. wait_s: how long its lane had been idle before; piece: None where it is not known."""
+    """One slice, or what another lane stole of one. wait_s: how long its lane had been idle before; piece: None where
+    it is not known, and of what was stolen."""
 
     lane: int
     tenant: int
@@ -64,13 +66,15 @@ def simulated(title: str, workload: Workload, schedule: Schedule, profile: Profi
 
 
 def recorded(title: str, workload: Workload, plan: Plan, rows: Sequence[Row]) -> Track:
-    """The run that was traced, from rows in the order of the plan; each row gets its slice where both agree."""
+    """The run that was traced, from rows in the order of the plan, and behind them what was stolen; each row gets its
+    slice where both agree."""
     pieces: list[Slice | None] = list(plan.slices())
-    if [(row[0], row[2]) for row in rows] != [(piece.tenant, piece.kernel) for piece in plan.slices()]:
-        pieces = [None] * len(rows)
+    if [(row[0], row[2]) for row in rows[: len(pieces)]] != [(p.tenant, p.kernel) for p in plan.slices()]:
+        pieces = []
     ends = [0.0] * len(plan.lanes)
     spans = []
-    for (tenant, op, kernel, lane, begin, end), piece in zip(rows, pieces, strict=True):
+    known = zip_longest(rows, pieces)
+    for (tenant, op, kernel, lane, begin, end), piece in sorted(known, key=lambda pair: (pair[0][3], pair[0][4])):
         spans.append(Span(lane, tenant, op, kernel, begin, end, max(0.0, begin - ends[lane]), piece))
         ends[lane] = end
     return Track(title, tuple(tenant.name for tenant in workload.tenants), len(plan.lanes), tuple(spans))

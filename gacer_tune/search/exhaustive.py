@@ -53,7 +53,7 @@ def _every(space: Space) -> Iterator[Schedule]:
     bases = space.starts if space.only == "temporal" else _spatial_bases(space)
     for base in bases:
         for schedule in _cut(space, base):
-            yield normal(space.workload, schedule)
+            yield space.made(normal(space.workload, schedule))
 
 
 def _spatial_bases(space: Space) -> Iterator[Schedule]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
@@ -30,7 +30,7 @@ class Strategy(Protocol):
 class Space:
     """The schedules among which to search: all of them, or those that `only` leads to from `starts`.
 
-    shares: also those whose lanes have shares of a GPU.
+    shares: also those whose lanes have shares of a GPU. steal: the lanes of all that are drawn steal.
     """
 
     workload: Workload
@@ -39,6 +39,7 @@ class Space:
     seed: int = 0
     only: Only | None = None
     shares: bool = False
+    steal: bool = False
 
     def rng(self, history: Sequence[Trial]) -> random.Random:
         """The generator of one round: it follows from the seed and the length of the history alone."""
@@ -47,12 +48,16 @@ class Space:
     def sample(self, rng: random.Random) -> Schedule:
         if self.only is not None:
             return self.moved(rng.choice(self.starts), rng, rng.randint(1, _LONGEST_WALK))
-        schedule = random_schedule(self.workload, self.lanes, rng)
+        schedule = self.made(random_schedule(self.workload, self.lanes, rng))
         return random_shares(self.workload, schedule, rng) if self.shares and rng.random() < _SHARED else schedule
 
     def near(self, schedule: Schedule, rng: random.Random) -> Iterator[Schedule]:
         """Single moves away from a schedule, drawn for ever; none where there is no move."""
-        return neighbours(self.workload, schedule, rng, self.only)
+        return map(self.made, neighbours(self.workload, schedule, rng, self.only))
+
+    def made(self, schedule: Schedule) -> Schedule:
+        """The schedule as one of this space: baselines, from which a search starts, do not steal."""
+        return replace(schedule, steal=True) if self.steal else schedule
 
     def crossed(self, one: Schedule, other: Schedule, rng: random.Random) -> Schedule:
         """A child of both; of one alone where only half of the decisions may change."""

@@ -48,8 +48,8 @@ class TuneOptions:
     """budget_s: seconds for this call; trials: at most so many, those of the history counted. The baselines are always
     measured, and right after them the schedules `offered`. prior: what earlier searches on this device have learned.
     shares: also schedules whose lanes have shares of a GPU, beginning with even ones, right after those offered.
-    anchored: each trial is timed beside the first baseline, for machines whose speed is not steady. Raises UserError
-    for what cannot be.
+    anchored: each trial is timed beside the first baseline, for machines whose speed is not steady. steal: all but the
+    baselines steal, unless `only` asks for half of the space. Raises UserError for what cannot be.
     """
 
     budget_s: float = 120.0
@@ -62,6 +62,7 @@ class TuneOptions:
     prior: CostModel | None = None
     anchored: bool = False
     shares: bool = False
+    steal: bool = False
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0:
@@ -89,10 +90,10 @@ def tune(
 ) -> Iterator[Trial]:
     """Yield each trial when it is over; its number goes on from the history, whose schedules are not measured again.
 
-    First the baselines, with their names as origin, also where the budget is too small for them. Then the strategy's
-    proposals until the budget or the number of trials is used up, or the strategy knows no more. Each schedule gets FEW
-    runs; one that may be the best gets MORE at once, and its trial holds all of them. Equal seeds and results give
-    equal proposals.
+    First the baselines, with their names as origin, also where the budget is too small for them, then what is offered,
+    and where lanes may steal the baselines with that. Then the strategy's proposals until the budget or the number of
+    trials is used up, or the strategy knows no more. Each schedule gets FEW runs; one that may be the best gets MORE at
+    once, and its trial holds all of them. Equal seeds and results give equal proposals.
 
     Raises UserError when nothing but failures came of HOPELESS trials or of the whole search, with the first cause.
     """
@@ -104,10 +105,13 @@ def tune(
         if not any(trial.origin == name and trial.schedule == schedule for trial in history):
             yield search.trial(schedule, name, _runs(workload, profile, schedule, options.budget_s))
     shared = (even_shares(starts["lane_per_tenant"]),) if options.shares else ()
-    for schedule in (*options.offered, *shared):
+    space = Space(
+        workload, device.lanes, (*starts.values(), *shared), options.seed, options.only, options.shares,
+        options.steal and options.only is None and device.lanes > 1,
+    )  # fmt: skip
+    for schedule, origin in _given(options, space, shared).items():
         if not search.over(options) and all(trial.schedule != schedule for trial in search.history):
-            yield search.trial(schedule, EVEN_SHARES if schedule in shared else OFFERED)
-    space = Space(workload, device.lanes, (*starts.values(), *shared), options.seed, options.only, options.shares)
+            yield search.trial(schedule, origin)
     strategy = _strategy(options, space, profile, search.objective)
     while not search.over(options):
         proposals = strategy.propose(search.known_to(options), min(ROUND, options.trials - len(search.history)))
@@ -118,6 +122,16 @@ def tune(
                 break
             yield search.trial(schedule, options.origin)
     search.refuse_hopeless()
+
+
+def _given(options: TuneOptions, space: Space, shared: Sequence[Schedule]) -> dict[Schedule, str]:
+    """What is measured before the strategy proposes anything, with its origin."""
+    stealing = map(space.made, space.starts) if space.steal else ()
+    return {
+        **dict.fromkeys(options.offered, OFFERED),
+        **dict.fromkeys(shared, EVEN_SHARES),
+        **dict.fromkeys(stealing, options.origin),
+    }
 
 
 def _runs(workload: Workload, profile: Profile, schedule: Schedule, budget_s: float) -> int:
@@ -136,7 +150,7 @@ def _strategy(options: TuneOptions, space: Space, profile: Profile, objective: O
     ranker = Ranker(space.workload, profile, objective, options.seed, options.prior)
     # The seeds decide chunks and pointers at once, so they belong to neither half of the space.
     starts = seeds(space.workload, profile, space.lanes) if options.only is None else ()
-    return Evolve(space, ranker, starts)
+    return Evolve(space, ranker, tuple(map(space.made, starts)))
 
 
 class _Search:

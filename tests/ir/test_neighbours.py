@@ -143,7 +143,7 @@ def test_every_decision_is_reached() -> None:
     moved = list(islice(neighbours(BIG, start, rng), 2000))
     for field in fields(Schedule):
         reached = {getattr(schedule, field.name) for schedule in moved}
-        assert len(reached) > 1 or field.name in ("lanes", "priorities", "shares")
+        assert len(reached) > 1 or field.name in ("lanes", "priorities", "shares", "steal")
     cluster = {schedule.clusters[0] for schedule in moved}
     assert {c.breadth for c in cluster} == {True, False}
     assert len({c.order for c in cluster}) > 1

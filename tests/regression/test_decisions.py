@@ -67,6 +67,11 @@ def test_lane_priorities_of_a_gpu_are_named() -> None:
     assert decisions(artifact(plain, on_gpu), artifact(decided(priorities=(2, 2)), on_gpu)) == (), "all lanes alike"
 
 
+def test_work_stealing_is_named() -> None:
+    (change,) = decisions(artifact(decided()), artifact(decided(steal=True)))
+    assert change.text == "work stealing yes (was no)"
+
+
 def test_lane_shares_of_a_gpu_are_named() -> None:
     on_gpu = Workload(MIX.tenants, "cuda")
     plain, shared = decided(), decided(shares=(5,))

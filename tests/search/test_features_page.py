@@ -27,7 +27,7 @@ def test_every_row_has_a_test() -> None:
         *(f"Y{n}" for n in range(1, 10)),
         *(f"G{n}" for n in (*range(1, 9), 10)),
         *("D1", "D2", "D6", "D8"),
-        *(f"B{n}" for n in range(1, 15)),
+        *(f"B{n}" for n in range(1, 16)),
     ]
     assert [row for row, _ in rows] == wanted
     assert all("tests/" in tests for _, tests in rows)

@@ -1,0 +1,1 @@
+"""What is compiled besides kernels: the interpreter of plans. Needs the compiler, not only its runtime."""
