@@ -128,8 +128,8 @@ class Module:
         return _alone(self.workload, self._number(tenant), chosen, self.session)
 
     def trace(self) -> list[tuple[int, str, int, int, float, float]]:
-        """(tenant, op, kernel, lane, begin_s, end_s) of every slice of the last run, seconds since its first one; then of
-        what lanes stole from slices of others."""
+        """(tenant, op, kernel, lane, begin_s, end_s) of every slice of the last run, seconds since its first one;
+        then of what lanes stole from slices of others."""
         if isinstance(self._last, Loaded):
             rows = self._last.timeline(self.artifact.manifest["cycles_per_second"])
         else:  # a graph notes no times; one that does is made for this
