@@ -15,6 +15,7 @@ from typing import Any
 from tvm import tirx
 
 Expr = Any
+Unary = Callable[[Expr], Expr]  # another one where the target has a library
 
 _EXPONENT = 1.5 * 2**23 + 127
 # Fitted for the least largest error: relative of e^r for 0 <= r <= ln 2 (9e-8), absolute of the ratios (2e-8).
@@ -137,20 +138,20 @@ def erf(x: Expr) -> Expr:
     return odd_ratio(*_ERF, x, 3.7075)
 
 
-def mish(x: Expr, exponential: Callable[[Expr], Expr] = exp) -> Expr:
+def mish(x: Expr, exponential: Unary = exp) -> Expr:
     """x * tanh(softplus(x)), which is x * n / (n + 2) with n = e^x (e^x + 2)."""
     e = exponential(tirx.min(like(20.0, x), x))
     n = e * (e + like(2.0, x))
     return x * (n / (n + like(2.0, x)))
 
 
-def gelu(x: Expr) -> Expr:
-    return x * like(0.5, x) * (like(1.0, x) + erf(x * like(math.sqrt(0.5), x)))
+def gelu(x: Expr, error: Unary = erf) -> Expr:
+    return x * like(0.5, x) * (like(1.0, x) + error(x * like(math.sqrt(0.5), x)))
 
 
-def gelu_tanh(x: Expr) -> Expr:
+def gelu_tanh(x: Expr, tangent: Unary = tanh) -> Expr:
     inner = like(math.sqrt(2 / math.pi), x) * (x + like(0.044715, x) * x * x * x)
-    return x * like(0.5, x) * (like(1.0, x) + tanh(inner))
+    return x * like(0.5, x) * (like(1.0, x) + tangent(inner))
 
 
 def clip(x: Expr, low: float, high: float) -> Expr:
@@ -211,12 +212,12 @@ def _turned(x: Expr, quarters: float) -> Expr:
     return tirx.Select(turn < like(2.0, x), value, -value)
 
 
-def elu(x: Expr, alpha: float, gamma: float = 1.0) -> Expr:
-    return like(gamma, x) * tirx.Select(x < like(0.0, x), like(alpha, x) * (exp(x) - like(1.0, x)), x)
+def elu(x: Expr, alpha: float, gamma: float = 1.0, exponential: Unary = exp) -> Expr:
+    return like(gamma, x) * tirx.Select(x < like(0.0, x), like(alpha, x) * (exponential(x) - like(1.0, x)), x)
 
 
-def softplus(x: Expr) -> Expr:
-    return tirx.max(x, like(0.0, x)) + log(like(1.0, x) + exp(-tirx.max(x, -x)))
+def softplus(x: Expr, exponential: Unary = exp, logarithm: Unary = log) -> Expr:
+    return tirx.max(x, like(0.0, x)) + logarithm(like(1.0, x) + exponential(-tirx.max(x, -x)))
 
 
 def div(x: Expr, y: Expr) -> Expr:

@@ -5,20 +5,19 @@ Largest errors by the CUDA C++ Programming Guide: log 1 ulp, the others 2 ulp.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.emit import elementwise
-from gacer_tune.kernels.emit.scalar import cast, element, like, mish
+from gacer_tune.kernels.emit import elementwise, scalar
+from gacer_tune.kernels.emit.scalar import Unary, cast, element, like
 
 Expr = Any
 
 
-def library(name: str) -> Callable[[Expr], Expr]:
+def library(name: str) -> Unary:
     """A function of one number: `name` for float64, `name`f for float32."""
 
     def apply(x: Expr) -> Expr:
@@ -35,23 +34,6 @@ def sigmoid(x: Expr) -> Expr:
     return like(1.0, x) / (like(1.0, x) + exp(-x))
 
 
-def gelu(x: Expr) -> Expr:
-    return x * like(0.5, x) * (like(1.0, x) + erf(x * like(math.sqrt(0.5), x)))
-
-
-def gelu_tanh(x: Expr) -> Expr:
-    inner = like(math.sqrt(2 / math.pi), x) * (x + like(0.044715, x) * x * x * x)
-    return x * like(0.5, x) * (like(1.0, x) + tanh(inner))
-
-
-def elu(x: Expr, alpha: float, gamma: float = 1.0) -> Expr:
-    return like(gamma, x) * tirx.Select(x < like(0.0, x), like(alpha, x) * (exp(x) - like(1.0, x)), x)
-
-
-def softplus(x: Expr) -> Expr:
-    return tirx.max(x, like(0.0, x)) + log(like(1.0, x) + exp(-tirx.max(x, -x)))
-
-
 FUNCTIONS: dict[str, Callable[..., Expr]] = {
     **elementwise.FUNCTIONS,
     "exp": exp,
@@ -62,11 +44,11 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "cos": library("cos"),
     "sigmoid": sigmoid,
     "silu": lambda x: x * sigmoid(x),
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
-    "elu": elu,
-    "softplus": softplus,
-    "mish": lambda x: mish(x, exp),
+    "gelu": partial(scalar.gelu, error=erf),
+    "gelu_tanh": partial(scalar.gelu_tanh, tangent=tanh),
+    "elu": partial(scalar.elu, exponential=exp),
+    "softplus": partial(scalar.softplus, exponential=exp, logarithm=log),
+    "mish": partial(scalar.mish, exponential=exp),
 }
 
 
