@@ -71,14 +71,14 @@ def _power(graph: Graph, node: Node, args: list[Arg], dtype: str) -> Step:
 def _clip(node: Node, args: list[Arg], dtype: str, done: int) -> list[Step]:
     """The larger of the value and the lower limit, then the smaller of that and the upper one, where they are given.
 
-    Limits are inputs; before operator set 11 they are attributes.
+    Limits are inputs; before operator set 11 they are attributes. One that is NaN is none.
     """
     limits, found = iter(args[1:]), list[Step]()
-    for index, (fn, name) in enumerate((("max", "min"), ("min", "max")), start=1):
+    for index, (fn, name) in enumerate((("at_least", "min"), ("at_most", "max")), start=1):
         limit = next(limits) if node.given(index) else _written(node.attributes.get(name, math.inf), dtype)
         if limit is not None:
             value = Arg("step", done + len(found) - 1) if found else args[0]
-            found.append(Step(fn, (limit, value), dtype))  # in this order NaN stays
+            found.append(Step(fn, (limit, value), dtype))
     return found or [Step("identity", (args[0],), dtype)]
 
 

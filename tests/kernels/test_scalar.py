@@ -77,6 +77,8 @@ EXACT = [
     Case("relu", lambda x: np.maximum(x, 0)),
     *(Case("max", np.maximum, (dtype,) * 2, dtype) for dtype in ("float32", "int64")),
     *(Case("min", np.minimum, (dtype,) * 2, dtype) for dtype in ("float32", "int32")),
+    Case("at_least", np.maximum, PAIR),
+    Case("at_most", np.minimum, PAIR),
     *(Case(fn, getattr(np, name), ("int64",) * 2, "int64") for fn, name in (("add", "add"), ("sub", "subtract"))),
     Case("mul", np.multiply, ("int32",) * 2, "int32"),
     *(Case("div", lambda x, y: np.trunc(x / y), (dtype,) * 2, dtype) for dtype in ("int64", "int32")),

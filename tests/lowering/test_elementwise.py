@@ -10,7 +10,7 @@ from onnx import TensorProto
 from gacer_tune.errors import UserError
 from gacer_tune.kernels.machine import MACHINES
 from gacer_tune.lowering.lower import lower_model
-from tests.support.build import Array, model, node
+from tests.support.build import Array, model, node, run
 from tests.support.compiled import beside_onnxruntime, build
 
 INT8, INT64 = TensorProto.INT8, TensorProto.INT64
@@ -88,6 +88,22 @@ def test_floats_have_remainders_of_the_divisor_or_of_the_dividend() -> None:
     built = alone(model(nodes, {"x": [6]}, ["y", "z"], {"by": divisors}, opset=28, ir=13), values)
     np.testing.assert_allclose(built["0/y"], np.mod(values, divisors), 1e-5)
     np.testing.assert_allclose(built["0/z"], np.fmod(values, divisors), 1e-5)
+
+
+def test_numbers_that_are_none_go_where_onnx_runtime_has_them_go() -> None:
+    """The larger and the smaller of values are none where one of them is; a limit that is none limits nothing."""
+    nan, x = np.nan, np.resize(np.array([np.nan, 1, 2, np.nan, -1], np.float32), 40)  # whole vectors, and parts
+    given = {"other": [1, nan, 3, nan, 0], "third": [0, 0, 0, 0, nan], "none": nan, "number": 0.5}
+    constants = {k: np.resize(np.array(v, np.float32), 40 if isinstance(v, list) else ()) for k, v in given.items()}
+    operands = (["x", "other"], ["other", "x"], ["x", "other", "third"], ["x", "none"], ["x", "number"])
+    nodes = [node(op, names, [f"{op}{i}"]) for op in ("Max", "Min") for i, names in enumerate(operands)]
+    limits = (["x", "number"], ["x", "none"], ["x", "", "none"], ["x", "none", "number"], ["x", "number", "none"])
+    nodes += [node("Clip", names, [f"Clip{i}"]) for i, names in enumerate(limits)]
+    nodes.append(node("Sign", ["x"], ["Sign"]))
+    proto = model(nodes, {"x": [40]}, [made.output[0] for made in nodes], constants)
+    found = alone(proto, x)
+    for made, expected in zip(nodes, run(proto, {"x": x}), strict=True):
+        np.testing.assert_array_equal(found[f"0/{made.output[0]}"], expected, str(made))
 
 
 @pytest.mark.parametrize("op_type", ["Relu", "Clip", "Tanh", "Erf", "HardSigmoid", "Sigmoid"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -17,8 +18,10 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "sub": lambda x, y: x - y,
     "mul": lambda x, y: x * y,
     "div": scalar.div,
-    "max": tirx.max,
-    "min": tirx.min,
+    "max": partial(scalar.extreme, tirx.max),
+    "min": partial(scalar.extreme, tirx.min),
+    "at_least": tirx.max,  # the limit first: where it is NaN there is none, and NaN stays
+    "at_most": tirx.min,
     "pow": scalar.pow_,
     "mod": scalar.mod,
     "power": scalar.power,

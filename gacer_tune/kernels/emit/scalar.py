@@ -220,13 +220,27 @@ def softplus(x: Expr, exponential: Unary = exp, logarithm: Unary = log) -> Expr:
     return tirx.max(x, like(0.0, x)) + logarithm(like(1.0, x) + exponential(-tirx.max(x, -x)))
 
 
+def constant(x: Expr) -> float | None:
+    """What all lanes of a constant are."""
+    one = x.value if isinstance(x, tirx.Broadcast) else x
+    return one.value if isinstance(one, tirx.FloatImm | tirx.IntImm) else None
+
+
+def extreme(choose: Callable[[Expr, Expr], Expr], x: Expr, y: Expr) -> Expr:
+    """tirx.max or tirx.min of two; NaN where one of them is. What else is constant is a finite number."""
+    if constant(y) is not None:
+        x, y = y, x
+    chosen = choose(x, y)  # of two that do not compare the second: NaN in y stays
+    if constant(x) is not None or not element(x).startswith("float"):
+        return chosen
+    return tirx.Select(tirx.isnan(x), x, chosen)
+
+
 def div(x: Expr, y: Expr) -> Expr:
     """Numpy's for floats, also by a constant 0, which TVM refuses to divide by; of integers that is 0, as numpy's."""
-    constant = y.value if isinstance(y, tirx.Broadcast) else y
-    if isinstance(constant, tirx.FloatImm | tirx.IntImm) and constant.value == 0:
-        if isinstance(constant, tirx.IntImm):
-            return like(0, x)
-        return x * like(math.copysign(math.inf, constant.value), x)
+    zero = constant(y)
+    if zero is not None and zero == 0:
+        return x * like(math.copysign(math.inf, zero), x) if element(x).startswith("float") else like(0, x)
     return x / y if element(x).startswith("float") else tirx.truncdiv(x, y)
 
 
@@ -265,7 +279,7 @@ def sign(x: Expr) -> Expr:
     zero, one = like(0.0, x), like(1.0, x)
     if element(x).startswith("uint"):
         return tirx.min(x, one)
-    return tirx.Select(x > zero, one, tirx.Select(x < zero, -one, zero))
+    return tirx.Select(x > zero, one, tirx.Select(x < zero, -one, x))
 
 
 def power(x: Expr, exponent: float) -> Expr:
