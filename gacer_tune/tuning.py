@@ -213,8 +213,8 @@ def _begin(settings: Settings, prepared: Prepared, sizes: Sized | None) -> list[
     """The trials that a resumed run goes on from. A journal that is not gone on with gets another name, so that nothing
     is lost and nothing is mixed."""
     journal = Journal(settings.out / JOURNAL)
-    if not settings.resume and journal.path.exists():
-        journal.path.replace(journal.path.with_suffix(".jsonl.old"))
+    if not settings.resume:
+        journal.set_aside()
     if sizes is not None:
         keep(journal, sizes)
     return read_history(journal, prepared.workload.key)

@@ -6,6 +6,7 @@ a line says by itself whether it is whole, also after a tool has reformatted it.
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import zlib
@@ -70,6 +71,13 @@ class Journal:
                     else:
                         records.append(record)
         return records, damages
+
+    def set_aside(self) -> None:
+        """Give what is there, if anything, the first name that is free: `journal.1.jsonl`, `journal.2.jsonl`, ..."""
+        numbered = (self.path.with_suffix(f".{number}{self.path.suffix}") for number in itertools.count(1))
+        with refusing(self.path):
+            if self.path.exists():
+                self.path.rename(next(path for path in numbered if not path.exists()))
 
     def _append_line(self, line: bytes) -> None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)

@@ -71,6 +71,15 @@ def test_no_file_is_an_empty_journal_and_the_folder_is_made_by_the_first_append(
     assert journal.read() == ([{}], [])
 
 
+def test_journals_of_earlier_runs_are_all_kept(journal: Journal) -> None:
+    """Number 1 is of the first run; where there was none, nothing is set aside."""
+    for number in range(3):
+        journal.set_aside()
+        journal.append({"run": number})
+    found = {path.name: Journal(path).read()[0] for path in journal.path.parent.glob("*.jsonl")}
+    assert found == {"trials.1.jsonl": [{"run": 0}], "trials.2.jsonl": [{"run": 1}], "trials.jsonl": [{"run": 2}]}
+
+
 def test_a_line_that_another_tool_has_reformatted_is_still_whole(journal: Journal) -> None:
     journal.append({"b": 1, "a": 2})
     envelope = json.loads(journal.path.read_text())
