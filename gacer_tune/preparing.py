@@ -192,14 +192,21 @@ def link_module(compiled: Compiled, names: Sequence[str], cache: Cache, listen: 
         from gacer_tune.executor.cuda.module import module_of
 
         return cache.put(key, module_of(sources, cache, listen), ".so")
-    objects = build(
-        sources, cache, len(threads.allowed_cpus()), lambda done, total: listen(Event("compile", "", done, total))
-    )
     from gacer_tune.executor.link import link
 
+    def told(done: int, total: int) -> None:
+        listen(Event("compile", "", done, total))
+
+    signatures = [(name, compiled.operands(name)) for name in names]
     with temporary_folder() as folder:
         out = folder / "module.so"
-        link([(name, compiled.operands(name)) for name in names], [objects[n] for n in names], sources[0].machine, out)
+        while not out.exists():
+            objects = build(sources, cache, len(threads.allowed_cpus()), told)
+            try:
+                link(signatures, [objects[name] for name in names], sources[0].machine, out)
+            except RuntimeError:  # the linker says no: `cache gc` may have removed kernels meanwhile
+                if all(path.exists() for path in objects.values()):
+                    raise
         return cache.put(key, out.read_bytes(), ".so")
 
 

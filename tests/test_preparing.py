@@ -1,7 +1,9 @@
-"""Times of kernels that nobody has to measure again."""
+"""Times of kernels that nobody has to measure again, and kernels that are gone when they are needed."""
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,14 @@ import pytest
 
 from gacer_tune import preparing
 from gacer_tune.ir.workload import Workload
-from gacer_tune.preparing import known_times, profile_code
+from gacer_tune.kernels.build import Progress, build
+from gacer_tune.kernels.rules import Source
+from gacer_tune.preparing import known_times, link_module, profile_code
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.exchange import export, take
 from gacer_tune.store.schedules import Record
+from gacer_tune.tenants import functions
+from tests.support.compiled import silent, tiny
 from tests.support.records import HERE, NOW_S, PAIR, made
 
 
@@ -54,3 +60,22 @@ def test_times_from_elsewhere_are_not_used(cache: Cache) -> None:
     arrive(cache, made(profiled_by=code))
     assert known_times(PAIR, 1, cache) is None, "measured with two lanes"
     assert known_times(PAIR, 2, cache) is not None
+
+
+def test_kernels_that_the_cache_gives_up_before_they_are_linked_are_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when `cache gc` runs meanwhile."""
+    compiled, swept = tiny().compiled, list[int]()
+    names = functions(compiled.workload)[:2]
+
+    def build_and_sweep(sources: Iterable[Source], cache: Cache, workers: int, progress: Progress) -> dict[str, Path]:
+        found = build(sources, cache, workers, progress)
+        if not swept:
+            swept.append(len(cache.gc(max_bytes=0)))
+        return found
+
+    monkeypatch.setattr(preparing, "build", build_and_sweep)
+    module = link_module(compiled, names, Cache(tmp_path), silent)
+    assert swept == [2]
+    assert all(hasattr(ctypes.CDLL(str(module)), name) for name in names)
