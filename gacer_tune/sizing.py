@@ -29,8 +29,11 @@ TURNS = 5  # of the sizes so far and of others, one after the other: machines dr
 RUNS = 3  # in each turn
 
 
-def sized(settings: Settings, listen: Listen, stop: threading.Event) -> tuple[Settings, Sized | None]:
-    """The settings with the sizes of the highest rate, and how they were found; None without ranges.
+def sized(
+    settings: Settings, listen: Listen, stop: threading.Event, stack: ExitStack
+) -> tuple[Settings, Sized | None, Prepared | None]:
+    """The settings with the sizes of the highest rate, how they were found, which is None without ranges, and what was
+    prepared for them, until `stack` closes; None where that is still to be done.
 
     The rate is the geometric mean, by weight, of the models' inputs a second: proportional fairness, so no model can
     gain less than others lose, and it does not matter how long an input takes. Sizes with which the
@@ -40,18 +43,21 @@ def sized(settings: Settings, listen: Listen, stop: threading.Event) -> tuple[Se
     """
     among = groups(settings.tenants)
     if not among:
-        return settings, None
+        return settings, None, None
     names = tuple(group.name for group in among)
     least, most = tuple(group.least for group in among), tuple(group.most for group in among)
     found = _kept(Journal(settings.out / JOURNAL), (names, least, most)) if settings.resume else None
+    ready = None
     if found is None:
         with _Prober(settings, among, listen) as prober:
             prober.begin(least)
             chosen = climb(
                 least, most, prober.gain, lambda: stop.is_set() or prober.spent_s >= settings.budget_s
             )  # fmt: skip
+            if settings.kernels == "own":
+                ready = prober.given_away(chosen, stack)
         found = Sized(names, least, most, tuple(prober.probes), chosen)
-    return _with_sizes(settings, among, found.chosen), found
+    return _with_sizes(settings, among, found.chosen), found, ready
 
 
 def keep(journal: Journal, found: Sized) -> None:
@@ -132,6 +138,13 @@ class _Prober:
         round_s = last.round_s / faster if faster else 0.0  # as if the machine were what it was at first
         self.probes.append(Probe(other, last.gain * ratio, opened.plan, round_s, missed))
         return ratio
+
+    def given_away(self, sizes: Sizes, stack: ExitStack) -> Prepared:
+        """What was prepared for the sizes that were held last against others, from now on until `stack` closes."""
+        opened = self._open.pop(sizes)
+        opened.device.close()
+        stack.push(opened.stack)
+        return opened.prepared
 
     def _refused(self, sizes: Sizes, why: str) -> float:
         self.probes.append(Probe(sizes, 0.0, "", 0.0, why))

@@ -60,9 +60,9 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
     """
     began, stop = time.monotonic(), stop or threading.Event()
     require_writable(settings.out)
-    settings, sizes = sized(settings, listen, stop)
     with ExitStack() as stack:
-        prepared, device = _prepared(settings, stack, listen, stop)
+        settings, sizes, ready = sized(settings, listen, stop, stack)
+        prepared, device = _prepared(settings, ready, stack, listen, stop)
         hertz = check(settings, prepared, device)
         from gacer_tune.emitting import Emission, alone, emit
         from gacer_tune.learning.starting import keep_learned
@@ -93,13 +93,13 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
 
 
 def _prepared(
-    settings: Settings, stack: ExitStack, listen: Listen, stop: threading.Event
+    settings: Settings, ready: Prepared | None, stack: ExitStack, listen: Listen, stop: threading.Event
 ) -> tuple[Prepared, AnyDevice]:
-    """What the search starts from, and the device that runs its schedules, until `stack` closes."""
+    """What the search starts from, unless it is ready, and the device that runs its schedules, until `stack` closes."""
     early = stack.enter_context(ChildDevice(Path(), ()))
     if settings.simulate is None:
         early.start()  # it imports what it needs while the models are read
-    prepared = prepare(settings, stack, listen, stop)
+    prepared = ready or prepare(settings, stack, listen, stop)
     device = open_device(settings, prepared.workload, prepared.compiled.sources, prepared.folder, prepared.cpus)
     if isinstance(device, ChildDevice):
         device.take(early)

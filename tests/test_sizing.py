@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import models
-from gacer_tune import inputs
+from gacer_tune import inputs, tuning
 from gacer_tune.events import Event
 from gacer_tune.runtime import load
 from gacer_tune.search.sizes import Size
@@ -101,16 +102,28 @@ def test_the_rate_is_the_weighted_geometric_mean(weight: int, model: Path, tmp_p
 
 def test_without_ranges_nothing_is_tried(model: Path, tmp_path: Path) -> None:
     given = settings(f"{model}:batch=2", tmp_path)
-    assert sized(given, quiet, threading.Event()) == (given, None)
+    assert sized(given, quiet, threading.Event(), ExitStack()) == (given, None, None)
 
 
 def test_who_stops_gets_the_least_sizes(model: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
-    changed, found = sized(on_gpu(f"{model}:batch=2..6", tmp_path), quiet, stop)
+    with ExitStack() as stack:
+        changed, found, ready = sized(on_gpu(f"{model}:batch=2..6", tmp_path), quiet, stop, stack)
+        assert ready is not None and ready.folder.is_dir()
+    assert not ready.folder.exists()
     assert found is not None
     assert found.chosen == (Size(2, 1),) and len(found.probes) == 1
     assert [(tenant.batch, tenant.most_batch) for tenant in changed.tenants] == [(2, None)]
+
+
+def test_what_was_prepared_for_the_chosen_sizes_is_not_prepared_again(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(tuning, "prepare")
+    summary = tune(on_gpu(f"{model}:batch=1..4", tmp_path), quiet)
+    assert summary.sizes is not None
+    assert summary.sizes.chosen == (Size(4, 1),)
 
 
 @pytest.fixture
