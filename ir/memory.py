@@ -8,12 +8,17 @@ live values together, and no schedule needs waits for the sake of memory.
 
 from __future__ import annotations
 
+from itertools import chain
+
 from gacer_tune.ir.plan import Memory
 from gacer_tune.ir.workload import Tenant, Workload
 
 ALIGNMENT = 64
+MANY = 64  # kernels between which a buffer is noted under each one
 
 Span = tuple[int, int]  # bit sets: the kernels that touch a buffer; those that are not over when one begins to write it
+Bytes = tuple[int, int]  # start and end
+Taken = tuple[Bytes, Span | None]  # and the span of the buffer that lies there, of one that others may share
 
 
 def place(workload: Workload) -> Memory:
@@ -44,25 +49,56 @@ def _aligned(nbytes: int) -> int:
 def _place_values(tenant: Tenant, row: list[int], base: int) -> int:
     """Fill in the offsets of the tenant's values, largest first, each as low as it fits; return the bytes used."""
     spans, used = _spans(tenant), 0
-    placed: list[tuple[int, int, int]] = []  # (start, end, buffer)
+    placed = _Placed(len(tenant.kernels))
     values = [b for b, buffer in enumerate(tenant.buffers) if buffer.kind != "weight"]
     for number in sorted(values, key=lambda b: (-tenant.buffers[b].nbytes, b)):
         size = _aligned(tenant.buffers[number].nbytes)
         shared = tenant.buffers[number].kind == "value"
-        clashes = [
-            (start, end)
-            for start, end, other in placed
-            if not (shared and tenant.buffers[other].kind == "value" and _ordered(spans[number], spans[other]))
-        ]
         at = 0
-        for start, end in sorted(clashes):
+        for start, end in sorted(placed.clashing(spans[number]) if shared else placed.everything):
             if start - at >= size:
                 break
             at = max(at, end)
-        placed.append((at, at + size, number))
+        placed.add((at, at + size), spans[number] if shared else None)
         row[number] = base + at
         used = max(used, at + size)
     return used
+
+
+class _Placed:
+    """The bytes that are taken, found by the kernels between which a buffer is in use: kernels stand in an order in
+    which each depends on earlier ones only, so two buffers that are in use between different ones are ordered."""
+
+    def __init__(self, kernels: int) -> None:
+        self.everything: list[Bytes] = []
+        self._wide: list[Taken] = []  # those in use between many kernels, or never shared
+        self._begun: list[list[Taken]] = [[] for _ in range(kernels)]
+        self._in_use: list[list[Taken]] = [[] for _ in range(kernels)]
+
+    def add(self, place: Bytes, span: Span | None) -> None:
+        """span: of a buffer that others may share."""
+        self.everything.append(place)
+        if span is None or len(_between(span)) > MANY:
+            self._wide.append((place, span))
+            return
+        for number, kernel in enumerate(_between(span)):
+            self._in_use[kernel].append((place, span))
+            if number == 0:
+                self._begun[kernel].append((place, span))
+
+    def clashing(self, span: Span) -> list[Bytes]:
+        """What a value may not share."""
+        near, kernels = [self._wide], _between(span)
+        if kernels:
+            near += [self._in_use[kernels[0]], *self._begun[kernels.start + 1 : kernels.stop]]
+        return [place for place, other in chain.from_iterable(near) if other is None or not _ordered(span, other)]
+
+
+def _between(span: Span) -> range:
+    """Kernels from the first that may run beside one that writes the buffer to the last that touches it."""
+    touched, late = span
+    first = (late & -late).bit_length() - 1 if late else touched.bit_length()
+    return range(first, touched.bit_length())
 
 
 def _spans(tenant: Tenant) -> list[Span]:

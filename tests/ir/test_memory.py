@@ -1,8 +1,10 @@
 from dataclasses import replace
 from itertools import combinations
 
+import pytest
 from hypothesis import given
 
+from gacer_tune.ir import memory as ir_memory
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.memory import ALIGNMENT, place
 from gacer_tune.ir.plan import Memory
@@ -93,3 +95,41 @@ def test_equal_weights_are_stored_once() -> None:
     memory = place(Workload((tenant("a", "one"), tenant("b", "two"), tenant("c", "one"), tenant("d", ""))))
     assert [row[-1] for row in memory.offsets] == [0, 128, 0, 256]  # no content: nothing is known to be equal
     assert memory.weights_nbytes == 384
+
+
+@pytest.mark.parametrize("many", [1, ir_memory.MANY])
+@quick
+@given(workloads())
+def test_each_value_lies_as_low_as_those_allow_that_it_may_not_share_with(many: int, workload: Workload) -> None:
+    """The largest first, each held against all that were placed before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ir_memory, "MANY", many)
+        memory = place(workload)
+    base = memory.weights_nbytes
+    for tenant, row in zip(workload.tenants, memory.offsets, strict=True):
+        found, spans = dict[int, Span](), ir_memory._spans(tenant)
+        numbers = [b for b, buffer in enumerate(tenant.buffers) if buffer.kind != "weight"]
+        for number in sorted(numbers, key=lambda b: (-tenant.buffers[b].nbytes, b)):
+            size, at = -(-tenant.buffers[number].nbytes // ALIGNMENT) * ALIGNMENT, base
+            for other, (start, end) in sorted(found.items(), key=lambda item: item[1]):
+                free = {tenant.buffers[b].kind for b in (number, other)} == {"value"}
+                if not (free and ir_memory._ordered(spans[number], spans[other])):
+                    if start - at >= size:
+                        break
+                    at = max(at, end)
+            found[number] = (at, at + size)
+        assert {number: row[number] for number in found} == {number: span[0] for number, span in found.items()}
+        base = max([base, *(end for _, end in found.values())])
+
+
+def test_values_that_are_far_apart_are_not_held_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a network of thousands of ops takes seconds: each with each."""
+    asked: list[Span] = []
+
+    def ordered(one: Span, other: Span) -> bool:
+        asked.append(one)
+        return one[0] & other[1] == 0 or other[0] & one[1] == 0
+
+    monkeypatch.setattr(ir_memory, "_ordered", ordered)
+    place(Workload((chain("a", (1,) * 500),)))
+    assert 0 < len(asked) < 4 * 500
