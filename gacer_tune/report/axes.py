@@ -6,7 +6,7 @@ from gacer_tune.report import svg
 from gacer_tune.report.units import tick_text
 
 SIZE = (480.0, 300.0)
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 14.0, 12.0, 40.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 24.0, 12.0, 40.0  # to the right: half of a label of the last tick
 
 
 class Axes:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from gacer_tune.report.axes import SIZE, Axes
 from gacer_tune.report.charts import Curve, convergence_svg, predictions_svg, strategies_svg
 from gacer_tune.report.front_svg import front_svg, rivals
 from gacer_tune.report.residue_svg import residue, residue_share, residue_svg
@@ -116,3 +117,12 @@ def test_choices_are_named_and_trials_far_off_are_left_out() -> None:
         tuple(map(float, points.split()[0].split(","))) for points in re.findall(r'<polygon points="([^"]*)"', image)
     ]
     assert diamonds[0][0] < diamonds[1][0] and diamonds[0][1] < diamonds[1][1], "best is left of front0 and above it"
+
+
+@pytest.mark.parametrize("right", [0.0005, 0.02, 0.5, 500.0])
+def test_labels_of_ticks_at_the_edge_are_not_cut(right: float) -> None:
+    """Letters of 12 px are 7 px wide, at most."""
+    frame = "".join(Axes(right, 1).frame("x", x_is_time=True))
+    labels = re.findall(r'<text x="([\d.]+)" [^>]*text-anchor="middle"[^>]*>([^<]*)<', frame)
+    assert float(labels[-1][0]) > SIZE[0] - 30
+    assert all(float(x) + 7 * len(label) / 2 <= SIZE[0] for x, label in labels)
