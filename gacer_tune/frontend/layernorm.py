@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 
 from gacer_tune.frontend.affine import FLOATS
 from gacer_tune.frontend.graph import Replacement, TensorType, Uses
 from gacer_tune.frontend.nodes import GACER_DOMAIN, Array, attribute, attribute_ints, has_input, has_output
+
+NARROW = FLOATS - {TensorProto.DOUBLE}  # what has no kernel in double precision stays spelt in operators that have
 
 
 def name_layernorm(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
@@ -100,7 +102,7 @@ def _normalised_axis(uses: Uses, variance: str, deviation: onnx.NodeProto) -> in
     x, known = deviation.input[0], uses.types.get(deviation.input[0])
     mean_of_squares = uses.inner(variance, "ReduceMean")
     mean = uses.inner(deviation.input[1], "ReduceMean")
-    if mean is None or mean_of_squares is None or known is None or known.element not in FLOATS or mean.input[0] != x:
+    if mean is None or mean_of_squares is None or known is None or known.element not in NARROW or mean.input[0] != x:
         return None
     square = uses.inner(mean_of_squares.input[0], "Mul", "Pow")
     if square is None or square.input[0] != deviation.output[0]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from gacer_tune.frontend.affine import FLOATS
 from gacer_tune.frontend.graph import Replacement, Uses
-from gacer_tune.frontend.layernorm import below_root, is_square, reduced_axes
+from gacer_tune.frontend.layernorm import NARROW, below_root, is_square, reduced_axes
 from gacer_tune.frontend.nodes import GACER_DOMAIN, attribute
 
 
@@ -34,7 +33,7 @@ def recognise_rmsnorm(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
         return None
     for x, other in (node.input[:], node.input[::-1])[: 1 if node.op_type == "Div" else 2]:
         known, below = uses.types.get(x), below_root(uses, other, node.op_type == "Mul")
-        if known is None or known.element not in FLOATS or below is None:
+        if known is None or known.element not in NARROW or below is None:
             continue
         mean = uses.inner(below[0], "ReduceMean")
         square = None if mean is None else uses.inner(mean.input[0], "Mul", "Pow")

@@ -73,7 +73,7 @@ _UNKNOWN = (
     "OneHot QuantizeLinear RMSNormalization ReduceLogSum ReduceLogSumExp Scatter ScatterElements ScatterND Shrink "
     "Sinh Swish Tan ThresholdedRelu TopK Trilu Xor"
 )
-_REFUSED = "AveragePool Conv ConvTranspose MatMul MaxPool Mod Pad gacer.LayerNorm"
+_REFUSED = "AveragePool Conv ConvTranspose Gemm LogSoftmax MatMul MaxPool Mod Pad Softmax gacer.LayerNorm"
 TRUSTED = frozenset((_UNKNOWN + " " + _REFUSED).split())
 # What must hold for the import of some of them to be right.
 CONDITIONS: dict[str, Condition] = {
@@ -81,6 +81,7 @@ CONDITIONS: dict[str, Condition] = {
     "BitShift": _shifts_inside,
     "ConvTranspose": _attributes("dilations", "group", "kernel_shape", "output_padding", "pads", "strides"),
     "DequantizeLinear": _attributes("axis"),
+    "Gemm": _attributes(),
     "IsInf": _attributes(detect_negative=1, detect_positive=1),
     "LpPool": _attributes("auto_pad", "kernel_shape", "p", "pads", "strides"),
     "MaxPool": lambda _, node: not any(node.outputs[1:]),

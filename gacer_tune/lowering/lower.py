@@ -67,7 +67,7 @@ def _of_floats(rule: Lower) -> Lower:
         node = low.graph.nodes[group.first]
         dtype = low.graph.dtypes[node.inputs[0]]
         if dtype != "float32":
-            raise UserError(f"{node.name}: {node.op} of {dtype}, only float32 is supported")
+            raise UserError(f"{node.name}: {node.op.removeprefix('gacer.')} of {dtype}, only float32 is supported")
         rule(low, group)
 
     return lower

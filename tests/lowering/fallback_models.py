@@ -14,6 +14,7 @@ from tests.support.build import model, node
 
 Array = Any
 INT64, INT32, INT8, UINT8, BOOL = (getattr(TensorProto, name) for name in ("INT64", "INT32", "INT8", "UINT8", "BOOL"))
+DOUBLE = TensorProto.DOUBLE
 i64, f32 = np.int64, np.float32
 
 
@@ -204,6 +205,10 @@ def refused_by_rules(net: Net) -> None:
     net.op("Conv", [net.x(1, 4, 6, 6), net.x(2, 4, 3, 3)])
     factors = [net.const(rng.standard_normal((4, 5)).astype(f32)) for _ in range(2)]
     net.op("LayerNormalization", [net.x(3, 4, 5), *factors], axis=1, epsilon=0.01)
+    wide = net.given("wide", (4, 5), DOUBLE)
+    net.op("Gemm", [wide, net.const(rng.standard_normal((5, 3))), net.const(np.array(0.5))], (DOUBLE,))
+    for op_type in ("Softmax", "LogSoftmax"):
+        net.op(op_type, [wide], (DOUBLE,), axis=0)
     weight = net.const(rng.standard_normal((4, 3, 2, 2, 2)).astype(f32))
     net.op("ConvTranspose", [volume, weight], strides=[3, 2, 2])
 
@@ -230,6 +235,8 @@ def old(net: Net) -> None:
     net.op("Scatter", [net.x(3, 4, 5), net.const(np.array([[[1], [0]]])), net.x(1, 2, 1)], axis=1)
     net.op("TopK", [net.x(3, 9), net.const(np.array([4]))], (TensorProto.FLOAT, INT64))
     net.op("Hardmax", [net.x(3, 4, 5)], axis=1)
+    for op_type in ("Softmax", "LogSoftmax"):
+        net.op(op_type, [net.given("wide", (3, 4, 5), DOUBLE)], (DOUBLE,), axis=1)
 
 
 NETS: dict[int, tuple[Callable[[Net], None], ...]] = {
