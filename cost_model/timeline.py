@@ -163,18 +163,16 @@ class _Run:
             self.total[lane] = total
 
     def _thieves(self) -> Counter[int]:
-        """How many lanes steal from each lane."""
-        idle = (lane for lane in range(len(self.lanes)) if lane not in self.running)
-        return Counter(self._victim(lane) for lane in idle)
-
-    def _victim(self, lane: int) -> int:
-        """The lane that an idle lane waits for."""
+        """How many lanes steal from each lane: of the first that is not done all that are, of others who waits for
+        them."""
         done = [len(ends) for ends in self.ends]
-        if done[lane] == len(self.lanes[lane]):
-            unfinished = (other for other, row in enumerate(self.lanes) if done[other] < len(row))
-            return next(unfinished, lane)
-        waits = self.lanes[lane][done[lane]].waits
-        return next((wait.lane for wait in waits if done[wait.lane] < wait.count), lane)
+        unfinished = [lane for lane, row in enumerate(self.lanes) if done[lane] < len(row)]
+        found = Counter({lane: len(self.lanes) - len(unfinished) for lane in unfinished[:1]})
+        for lane in unfinished:
+            if lane not in self.running:
+                waits = self.lanes[lane][done[lane]].waits
+                found.update([wait.lane for wait in waits if done[wait.lane] < wait.count][:1])
+        return found
 
     def _ready(self, lane: int) -> float:
         """When the next slice of a lane that runs nothing can start; infinity while a wait is not over."""

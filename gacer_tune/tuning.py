@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gacer_tune import checking
-from gacer_tune.completions import measure_front, measure_rows, typical_trace
+from gacer_tune.completions import measure_front, typical_trace
+from gacer_tune.deciding import PAIRS, objective_for, settle, surroundings
 from gacer_tune.devices.checked import SEED
 from gacer_tune.devices.child import ChildDevice
 from gacer_tune.events import Event, Listen
 from gacer_tune.preparing import Prepared, limits_for, prepare
 from gacer_tune.report.verdict import Choice, Figures, Gain
-from gacer_tune.search.anchored import Anchored, anchor_of, quiet_s
-from gacer_tune.search.busy import Others
-from gacer_tune.search.duel import Surroundings
+from gacer_tune.search.anchored import Anchored
 from gacer_tune.search.objective import Objective, ranked
-from gacer_tune.search.seeds import BASELINES, baselines, objective_of
+from gacer_tune.search.seeds import BASELINES, baselines
 from gacer_tune.search.stopping import stalled
 from gacer_tune.search.trial import Failure, Timing, Trial
 from gacer_tune.sizing import keep, sized
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from gacer_tune.search.sizes import Sized
     from gacer_tune.settings import Settings
 
-PAIRS = 30
 # They import scipy and xgboost, which takes long: done while the device opens.
 SEARCHING = ("gacer_tune.search.tune", "gacer_tune.remembering", "gacer_tune.learning.starting", "gacer_tune.emitting")
 
@@ -71,10 +69,9 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
         history = _begin(settings, prepared, sizes)
         found = run_search(settings, prepared, device, history, listen, stop)
         listen(Event("accept", f"{PAIRS} interleaved pairs"))
-        around = _surroundings(prepared, found)
-        outcome = decide(settings, prepared, device, found, around)
+        around = surroundings(prepared, found.trials, found.fresh)
         calm = Anchored(device, around.anchor)
-        rows = measure_rows(prepared, calm, outcome.schedule)
+        outcome, rows = settle(settings, prepared, (device, calm), found.trials, around)
         points = measure_front(calm, found.trials, outcome.schedule)
         summary = summarize(settings, outcome, (rows, tuple(points.values())), found, time.monotonic() - began)
         summary = replace(summary, sizes=sizes)
@@ -161,7 +158,7 @@ def run_search(
         steal=settings.target == "cpu" and settings.simulate is None,
     )  # fmt: skip
     trials, began = list(history), time.monotonic()
-    objective, stopped = _objective(settings, prepared), ""
+    objective, stopped = objective_for(settings, prepared), ""
     for trial in searching.tune(prepared.workload, device, prepared.profile, options, history):
         journal.append({"workload": prepared.workload.key, "trial": trial.to_json()})
         trials.append(trial)
@@ -176,10 +173,6 @@ def run_search(
         tuple(trials), len(trials) - len(history), spent, stopped or _end(settings, trials, spent),
         " and ".join(filter(None, starts)),
     )  # fmt: skip
-
-
-def _objective(settings: Settings, prepared: Prepared) -> Objective:
-    return objective_of(settings.objective, prepared.workload, prepared.profile, len(prepared.cpus))
 
 
 def _enough(settings: Settings, stop: threading.Event, trials: Sequence[Trial], objective: Objective) -> str:
@@ -228,22 +221,6 @@ def _progress(trials: Sequence[Trial], objective: Objective, settings: Settings,
         standing[0][0] if standing else 0.0, reference[0][0] if reference else 0.0,
         sum(isinstance(trial.result, Failure) for trial in trials), max(0.0, settings.budget_s - spent),
     )  # fmt: skip
-
-
-def decide(settings: Settings, prepared: Prepared, device: AnyDevice, found: Found, around: Surroundings) -> Outcome:
-    from gacer_tune.search.acceptance import accept, finalists
-
-    objective = _objective(settings, prepared)
-    reference = [trial for trial in found.trials if trial.origin in BASELINES]
-    return accept(device, objective, finalists(found.trials, objective), reference, PAIRS, around)
-
-
-def _surroundings(prepared: Prepared, found: Found) -> Surroundings:
-    """What the fresh trials tell of quiet moments, and what other processes do. On CPUs only."""
-    if prepared.workload.target != "cpu":
-        return Surroundings()
-    quiet, anchor = quiet_s(found.trials[len(found.trials) - found.fresh :]), anchor_of(found.trials)
-    return Surroundings((anchor[0], quiet) if anchor and quiet else None, Others(len(prepared.cpus)))
 
 
 def summarize(
