@@ -36,6 +36,12 @@ def stealing(schedule: Schedule) -> Schedule:
     return replace(schedule, steal=True)
 
 
+def lone(workload: Workload, lane: int) -> Schedule:
+    """Everything on one of two lanes, one tenant after the other."""
+    count = len(workload.tenants)
+    return replace(sequential(workload, 2), clusters=(Cluster(((lane,),) * count, tuple(range(count))),))
+
+
 @pytest.fixture(scope="module")
 def built() -> Built:
     return tiny(2)
@@ -82,9 +88,7 @@ def test_random_schedules_are_exact(built: Built) -> None:
 @pytest.mark.usefixtures("finest")
 def test_an_idle_lane_takes_part_and_says_so(built: Built) -> None:
     """All slices belong to lane 1; what lane 0 does is in the timeline, inside of the slice that it stole from."""
-    workload = built.compiled.workload
-    lone = Cluster(((1,),) * len(workload.tenants), tuple(range(len(workload.tenants))))
-    loaded = built.bench.load(stealing(replace(sequential(workload, 2), clusters=(lone,))))
+    loaded = built.bench.load(stealing(lone(built.compiled.workload, 1)))
     for _ in range(1000):
         built.bench.session.run(loaded)
         if thefts := stolen(loaded):
@@ -100,9 +104,7 @@ def test_an_idle_lane_takes_part_and_says_so(built: Built) -> None:
 @pytest.mark.usefixtures("finest")
 def test_a_lane_without_slices_is_not_waited_for(built: Built) -> None:
     """Of many runs, so that its counter is one of an earlier run."""
-    workload = built.compiled.workload
-    lone = Cluster(((0,),) * len(workload.tenants), tuple(range(len(workload.tenants))))
-    loaded = built.bench.load(stealing(replace(sequential(workload, 2), clusters=(lone,))))
+    loaded = built.bench.load(stealing(lone(built.compiled.workload, 0)))
     for _ in range(20):
         built.bench.session.run(loaded)
     assert built.bench.digest(loaded) == built.bench.expected
@@ -137,10 +139,9 @@ def stolen(loaded: Loaded) -> list[tuple[int, int, int, float, float]]:
 
 def test_the_timeline_shares_what_is_left() -> None:
     """Of 4 + 4 + 2 s on lane 0 and nothing on lane 1, half; without stealing all of it."""
-    lone = replace(sequential(TWO, 2), clusters=(Cluster(((0,), (0,)), (0, 1)),))
     profile = replace(flat_profile(TWO, 2.0), launch_s=0.0, handover_s=0.0)
-    alone_s = simulate(TWO, lower(TWO, lone), profile).makespan_s
-    assert simulate(TWO, lower(TWO, stealing(lone)), profile).makespan_s == pytest.approx(alone_s / 2)
+    alone_s = simulate(TWO, lower(TWO, lone(TWO, 0)), profile).makespan_s
+    assert simulate(TWO, lower(TWO, stealing(lone(TWO, 0))), profile).makespan_s == pytest.approx(alone_s / 2)
 
 
 def test_a_lane_that_waits_helps_the_one_that_it_waits_for() -> None:
@@ -186,7 +187,7 @@ def test_words_say_it() -> None:
 
 
 def test_what_was_stolen_is_on_the_track_of_the_thief() -> None:
-    plan = lower(TWO, stealing(replace(sequential(TWO, 2), clusters=(Cluster(((0,), (0,)), (0, 1)),))))
+    plan = lower(TWO, stealing(lone(TWO, 0)))
     rows = [(piece.tenant, "op", piece.kernel, 0, float(at), at + 1.0) for at, piece in enumerate(plan.slices())]
     theft = (0, "op", 1, 1, 1.5, 2.0)
     track = recorded("t", TWO, plan, [*rows, theft])
