@@ -13,6 +13,7 @@ from gacer_tune.kernels.emit.function import loop, when
 from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
+LINE = 16  # float32 of a cache line
 
 
 def part(total: int, size: int, block: Expr, blocks: int) -> Expr:
@@ -114,7 +115,8 @@ def nest(extents: Sequence[int], body: Callable[[tuple[Expr, ...]], None]) -> No
         nest(extents[1:], lambda rest: body((first, *rest)))
 
 
-def fetch(address: Expr) -> None:
-    """Bring the cache line at an address, which need not exist, to the core's second cache."""
+def fetch(buffer: Any, first: Expr, count: int) -> None:
+    """Bring the cache lines of `count` float32 from `first` on, which need not exist, to the core's second cache."""
     kind = [tirx.const(value, "int32") for value in (0, 2, 1)]  # to be read, of medium locality, data
-    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", address, *kind))
+    for line in range(0, count, LINE):
+        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", T.address_of(buffer[first + line]), *kind))

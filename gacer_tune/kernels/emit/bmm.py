@@ -160,7 +160,7 @@ class Product:
         """Ask for the weights of the next column tile, which come from far away the first time they are read."""
         blocks = ceildiv(shape.vectors, 2)
         for block in range(blocks, 2 * blocks):
-            fetch(T.address_of(self.function.buffers[1][self.weight(place, k, block)]))
+            fetch(self.function.buffers[1], self.weight(place, k, block), self.machine.pack)
 
     def store(self, accumulators: Any, place: Place, shape: Shape) -> None:
         tile = (shape.rows, shape.vectors, self.machine.vector)

@@ -125,7 +125,7 @@ class Convolution:
         def step(c: Expr) -> None:
             rows = [self.weights(tap, c, channels, v) for v in range(channels.vectors)]
             if self.fetches:
-                fetch(T.address_of(self.function.buffers[1][self.weight(tap, c, channels.block + 1)]))
+                fetch(self.function.buffers[1], self.weight(tap, c, channels.block + 1), self.machine.pack)
             for i in kept:
                 index = (place[0], y, x + i * self.spec.stride[1], channels.group * inputs + c)
                 value = T.broadcast(self.function.load(0, index), width)

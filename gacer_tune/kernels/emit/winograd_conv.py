@@ -72,7 +72,7 @@ class _Emitter:
         def right(k: Expr, v: int) -> Expr:
             at = ((block * self.points + point) * self.inputs + k) * pack + v * width
             if v == 0:
-                fetch(T.address_of(self.function.buffers[1][at + self.inputs * pack]))
+                fetch(self.function.buffers[1], at + self.inputs * pack, pack)
             return self.function.buffers[1][T.ramp(at, 1, width)]
 
         def keep(i: int, channel: int, value: Expr) -> None:
