@@ -26,25 +26,29 @@ done
 """
 
 
-def sources() -> list[Source]:
+@pytest.fixture(name="sources")
+def _sources() -> list[Source]:
+    """Made before a test exchanges the compiler: what that one writes must not be in the cache that tests share."""
     found = list(tiny().compiled.sources.values())
     assert len(found) > build.IN_PROCESS
     return found
 
 
-def test_a_compiler_may_say_more_than_a_pipe_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_may_say_more_than_a_pipe_holds(
+    sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "python"
     program.write_text(TALKATIVE)
     program.chmod(0o755)
     monkeypatch.setattr(build, "sys", SimpleNamespace(executable=str(program)))
     found: list[tuple[str, bytes]] = []
-    compiling = threading.Thread(target=lambda: found.extend(build._compiled(sources(), 2)), daemon=True)
+    compiling = threading.Thread(target=lambda: found.extend(build._compiled(sources, 2)), daemon=True)
     compiling.start()
     compiling.join(30)
-    assert sorted(found) == sorted((source.name, b"object\n") for source in sources())
+    assert sorted(found) == sorted((source.name, b"object\n") for source in sources)
 
 
-def test_what_is_left_is_not_compiled_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_left_is_not_compiled_for_nobody(sources: list[Source], monkeypatch: pytest.MonkeyPatch) -> None:
     """As when Ctrl-C was pressed twice: the threads that feed compilers end after what each has in hand."""
     fed: list[str] = []
 
@@ -60,17 +64,19 @@ def test_what_is_left_is_not_compiled_for_nobody(monkeypatch: pytest.MonkeyPatch
             done.put(source.name)
 
     monkeypatch.setattr(build, "_feed", feed)
-    many = sources() * 20
+    many = sources * 20
     compiled = build._compiled(many, 2)
     next(compiled)
     compiled.close()  # type: ignore[attr-defined]
     assert len(fed) < len(many) / 2
 
 
-def test_a_kernel_that_does_not_compile_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_does_not_compile_says_why(
+    sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nread -r line\necho out of tiles >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setattr(build, "sys", SimpleNamespace(executable=str(program)))
     with pytest.raises(build.CompileError, match="does not compile: out of tiles"):
-        list(build._compiled(sources(), 2))
+        list(build._compiled(sources, 2))
