@@ -19,6 +19,8 @@ from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 from gacer_tune.kernels.window import Pair, Window
 
+MOST_TILES = 8  # that are worth compiling and timing
+
 
 @dataclass(frozen=True, slots=True)
 class Conv2d:
@@ -143,15 +145,18 @@ def register_tiles(spec: Conv2d, machine: Machine, most: int = 3) -> list[Pair]:
     """The (vectors, columns) pairs with the fewest modelled cycles that fit the registers, best first."""
     outputs = spec.group_channels[1]
     depths = [1] if outputs <= machine.vector else [2, 4] if spec.out.shape[2] > 1 else [2, 4, 8]
-    found = []
-    for vectors in depths:
-        if vectors > 2 and outputs < vectors * machine.vector:
-            continue
-        widest = min((machine.registers - vectors - 1) // vectors, spec.out.shape[2])
-        for columns in range(1, max(widest, 1) + 1):
-            found.append((cycles(spec, vectors, columns, machine), -columns * vectors, vectors, columns))
-    best = min(found)[0]
-    return [(vectors, columns) for cost, _, vectors, columns in sorted(found) if cost <= 1.3 * best][:most]
+    fitting = [depth for depth in depths if depth <= 2 or outputs >= depth * machine.vector]
+    found = sorted(cost for depth in fitting for cost in _costs(spec, depth, machine))
+    return [pair for cost, _, pair in found if cost <= 1.3 * found[0][0]][:most]
+
+
+def _costs(spec: Conv2d, vectors: int, machine: Machine) -> list[tuple[float, int, Pair]]:
+    """(cycles, minus accumulators, register tile) of the tiles with so many vectors that fit the registers."""
+    widest = max(1, min((machine.registers - vectors - 1) // vectors, spec.out.shape[2]))
+    return [
+        (cycles(spec, vectors, columns, machine), -columns * vectors, (vectors, columns))
+        for columns in range(1, widest + 1)
+    ]
 
 
 def candidates(spec: Conv2d, machine: Machine) -> list[ConvTile]:
@@ -160,7 +165,9 @@ def candidates(spec: Conv2d, machine: Machine) -> list[ConvTile]:
     orders: tuple[Order, ...] = ("ohw", "hwo")
     wishes = [*product((best, *others[:1]), (FEW,), orders), *product((best,), (MANY,), orders)]
     wishes += [(best, MOST, "ohw"), *((pair, FEW, "ohw") for pair in others[1:])]
-    return list(dict.fromkeys(_blocked(spec, machine, pair, order, wanted) for pair, wanted, order in wishes))
+    thin = min(_costs(spec, 1, machine))[2]  # comes back to half of the weights
+    found = dict.fromkeys(_blocked(spec, machine, pair, order, wanted) for pair, wanted, order in wishes)
+    return list(dict.fromkeys([*list(found)[: MOST_TILES - 1], _blocked(spec, machine, thin, "ohw", MANY)]))
 
 
 def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Order, wanted: int) -> ConvTile:

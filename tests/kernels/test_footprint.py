@@ -11,7 +11,7 @@ from gacer_tune.kernels.conv2d import Conv2d, ConvTile
 from gacer_tune.kernels.cuda.gpu import GPUS
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.inverted import Inverted, InvertedTile
-from gacer_tune.kernels.machine import MACHINES
+from gacer_tune.kernels.machine import MACHINES, Machine
 from gacer_tune.kernels.mapping import mapping
 from gacer_tune.kernels.normed import Normed, NormedTile
 from gacer_tune.kernels.planes import PlaneTile
@@ -27,8 +27,8 @@ OHW = ConvTile(vectors=2, columns=4, rows=7, width=0, channels=2, order="ohw")
 PIXEL, WEIGHT = 4 * 32, 4 * 9 * 32  # bytes of a pixel's channels, and of one output channel's weights
 
 
-def footprint(spec: rules.Spec, tile: object) -> int:
-    return rules.footprint(spec, tile, AVX2)
+def footprint(spec: rules.Spec, tile: object, machine: Machine = AVX2) -> int:
+    return rules.footprint(spec, tile, machine)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,15 @@ def test_winograd_offers_less_scratch_for_more_items() -> None:
         assert len(tiles) > 1
         assert counts == sorted(counts) and len(set(counts)) == len(counts)
         assert min(tiles, key=lambda tile: footprint(spec, tile)) == tiles[-1]
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_convolutions_offer_half_of_the_weights(machine: Machine) -> None:
+    shape = dense((1, 14, 14, 128))
+    spec = Conv2d(shape, shape, (3, 3), pad=(1, 1))
+    *others, thin = rules.candidates(spec, machine)
+    assert (thin.vectors, thin.channels) == (1, 1) and 1 not in {tile.vectors for tile in others}
+    assert footprint(spec, thin, machine) < 0.9 * min(footprint(spec, tile, machine) for tile in others)
 
 
 def test_attention_comes_back_to_keys_values_and_scores() -> None:

@@ -25,11 +25,13 @@ FEW_CHANNELS = 4  # a reduction over so few channels is unrolled
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """A channel tile: its group, first channel within the group, its first block of weights, vectors, channels."""
+    """A channel tile: its group, first channel within the group, its first block of weights and the vector of that it
+    begins with, vectors, channels."""
 
     group: Expr
     start: Expr
     block: Expr
+    within: Expr
     vectors: int
     count: int
 
@@ -83,11 +85,16 @@ class Convolution:
         _, outputs = self.spec.group_channels
         vector, tiles = self.machine.vector, self.grid.tiles
         size = self.tile.vectors * vector
-        blocks_of_group, blocks_of_tile = ceildiv(outputs, self.machine.pack), ceildiv(self.tile.vectors, 2)
+        blocks_of_group, half = ceildiv(outputs, self.machine.pack), self.tile.vectors == 1
         with block_of(tiles * self.spec.groups, self.tile.channels, block) as number:
             group, tile = (0, number) if self.spec.groups == 1 else (number // tiles, number % tiles)
-            first = group * blocks_of_group + tile * blocks_of_tile
-            sized(tile, outputs, size, lambda n: body(Channels(group, tile * size, first, ceildiv(n, vector), n)))
+            first = group * blocks_of_group + (tile // 2 if half else tile * (self.tile.vectors // 2))
+            within = tile % 2 if half else 0
+
+            def some(count: int) -> None:
+                body(Channels(group, tile * size, first, within, ceildiv(count, vector), count))
+
+            sized(tile, outputs, size, some)
 
     def columns(self, block: Expr, body: Callable[[Expr, Columns], None]) -> None:
         """Run body(first column, its run) for each column tile of a block."""
@@ -142,7 +149,7 @@ class Convolution:
 
     def weights(self, tap: tuple[Expr, Expr], c: Expr, channels: Channels, vector: int) -> Expr:
         width = self.machine.vector
-        at = self.weight(tap, c, channels.block + vector // 2) + vector % 2 * width
+        at = self.weight(tap, c, channels.block + vector // 2) + (channels.within + vector % 2) * width
         return self.function.buffers[1][T.ramp(at, 1, width)]
 
     def weight(self, tap: tuple[Expr, Expr], c: Expr, block: Expr) -> Expr:
