@@ -3,7 +3,7 @@
 import pytest
 import tvm
 
-from gacer_tune.kernels.conv2d import Conv2d, candidates
+from gacer_tune.kernels.conv2d import Conv2d, ConvTile, candidates
 from gacer_tune.kernels.emit.compile import lower, target_of
 from gacer_tune.kernels.emit.conv2d import emit
 from gacer_tune.kernels.machine import MACHINES
@@ -26,3 +26,12 @@ def test_vectors_are_as_wide_as_the_machine_has_them(name: str) -> None:
         if wider == WIDEST[name]:
             break
         assert used[wider] == 0, f"{name} has no {wider}"
+
+
+@pytest.mark.parametrize(("name", "lines"), [("avx512", 2), ("avx2", 1), ("x86-64", 1)])
+def test_weights_are_fetched_ahead_by_the_cache_line(name: str, lines: int) -> None:
+    """A step over the channels reads a pack of weights, for two vectors: with AVX-512 these are two lines."""
+    machine = MACHINES[name]
+    spec = Conv2d(dense((1, 1, 4, 64)), dense((1, 1, 4, 96)))
+    kernel = emit(spec, ConvTile(2, 4, 1, 0, 1, "ohw"), machine, "kernel")
+    assert kernel.script().count("llvm.prefetch") == lines

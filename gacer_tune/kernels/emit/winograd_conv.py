@@ -7,7 +7,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from gacer_tune.kernels.emit.blocks import fetch, unravel
+from gacer_tune.kernels.emit.blocks import LINE, fetch, unravel
 from gacer_tune.kernels.emit.bmm import add_products, begin_of, each_vector, row_tiles, zeros
 from gacer_tune.kernels.emit.function import Function, loop
 from gacer_tune.kernels.emit.winograd import Place, image_tile, put_tile
@@ -27,13 +27,14 @@ class _Emitter:
     def __init__(self, spec: WinogradConv, tile: Run, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
         self.points, self.inputs, self.outputs = spec.way.points, spec.source.shape[3], spec.out.shape[3]
+        self.apart = self.points * self.inputs + LINE  # so that tiles do not all fall into the same set of a cache
         self.rows, self.items = register_tiles(spec, tile), items(spec, tile, machine)
         self.before: Any = None  # (tiles of the item, points, input channels)
         self.after: Any = None  # (tiles of the item, points, a pack of output channels)
 
     def item(self, item: Expr) -> None:
         most = self.tile.rows * self.tile.high
-        self.before = T.alloc_buffer((most * self.points * self.inputs,), "float32", scope="local")
+        self.before = T.alloc_buffer((most * self.apart,), "float32", scope="local")
         self.after = T.alloc_buffer((most * self.points * self.machine.pack,), "float32", scope="local")
         register_tiles = (item * self.tile.high, tirx.min((item + 1) * self.tile.high, self.rows))
         first, behind = (T.bind(begin_of(tile, self.spec.count, self.rows)) for tile in register_tiles)
@@ -58,7 +59,7 @@ class _Emitter:
         """One vector of channels of one tile of the image, into scratch."""
         width = self.machine.vector
         for point, value in enumerate(image_tile(self.function, self.spec, place, width)):
-            at = (number * self.points + point) * self.inputs + place[3]
+            at = number * self.apart + point * self.inputs + place[3]
             T.buffer_store(self.before, value, [T.ramp(at, 1, width)])
 
     def product(self, first: Expr, rows: int, block: Expr, point: Expr) -> None:
@@ -67,7 +68,7 @@ class _Emitter:
         accumulators = zeros(rows * VECTORS, width)
 
         def left(i: int, k: Expr) -> Expr:
-            return self.before[((first + i) * self.points + point) * self.inputs + k]
+            return self.before[(first + i) * self.apart + point * self.inputs + k]
 
         def right(k: Expr, v: int) -> Expr:
             at = ((block * self.points + point) * self.inputs + k) * pack + v * width
