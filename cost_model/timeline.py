@@ -9,7 +9,6 @@ that it waits for, or once it is done the first lane's that is not, as much fast
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
@@ -154,24 +153,31 @@ class _Run:
 
     def _adapt(self, now: float) -> None:
         """Stretch or shrink what is left of the running slices: what runs beside them has changed."""
-        thieves = self._thieves() if self.steal else {}
+        thieves = self._thieves() if self.steal and len(self.running) < len(self.lanes) else None
         for lane in self.running:
             total = self.alone[lane] + self._contention(lane) * self.extra[lane]
-            total /= 1 + thieves.get(lane, 0)
+            if thieves:
+                total /= 1 + thieves[lane]
             if self.total[lane] > 0:
                 self.when[lane] = now + (self.when[lane] - now) * total / self.total[lane]
             self.total[lane] = total
 
-    def _thieves(self) -> Counter[int]:
+    def _thieves(self) -> list[int]:
         """How many lanes steal from each lane: of the first that is not done all that are, of others who waits for
         them."""
-        done = [len(ends) for ends in self.ends]
-        unfinished = [lane for lane, row in enumerate(self.lanes) if done[lane] < len(row)]
-        found = Counter({lane: len(self.lanes) - len(unfinished) for lane in unfinished[:1]})
-        for lane in unfinished:
-            if lane not in self.running:
-                waits = self.lanes[lane][done[lane]].waits
-                found.update([wait.lane for wait in waits if done[wait.lane] < wait.count][:1])
+        found, idle, first = [0] * len(self.lanes), 0, -1
+        for lane, row in enumerate(self.lanes):
+            done = len(self.ends[lane])
+            if done == len(row):
+                idle += 1
+                continue
+            first = lane if first < 0 else first
+            if done == len(self.starts[lane]):  # it runs nothing
+                late = (wait.lane for wait in row[done].waits if len(self.ends[wait.lane]) < wait.count)
+                if (awaited := next(late, None)) is not None:
+                    found[awaited] += 1
+        if first >= 0:
+            found[first] += idle
         return found
 
     def _ready(self, lane: int) -> float:
