@@ -34,7 +34,7 @@ class Usage:
 
 def warning(cores: float) -> str:
     """What to say of figures that were measured while others kept so many cores busy; nothing where they hardly did."""
-    return f"other processes used {cores:.1f} cores meanwhile" if cores > _NOTABLE else ""
+    return f"other processes or guests of the host used {cores:.1f} cores meanwhile" if cores > _NOTABLE else ""
 
 
 def machine_s(stat: str) -> float:

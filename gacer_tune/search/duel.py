@@ -58,7 +58,7 @@ class Duel:
             others = self.around.others()
             if isinstance(found, Failure) or others <= LOADED:
                 return found
-        return Failure("busy", f"other processes kept {others:.1f} cores busy")
+        return Failure("busy", f"other processes or guests of the host kept {others:.1f} cores busy")
 
     def _makespans(self, pairs: int, rng: random.Random) -> Pairs | Failure:
         found: list[tuple[float, float]] = []

@@ -146,7 +146,7 @@ def test_a_busy_machine_is_told(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("gacer_tune.cli.kernels.find_spec", lambda _: None)
     busy = cli("inspect", artifact, "--kernels", "--json")
     assert busy.last["others"] == pytest.approx(2.0)
-    assert "other processes used 2.0 cores meanwhile" in busy.err
+    assert "other processes or guests of the host used 2.0 cores meanwhile" in busy.err
     assert "meanwhile, which" not in cli("inspect", artifact, "--kernels").out
 
 

@@ -52,7 +52,7 @@ Against the best peer of each entry: geometric mean 1.50, minimum 1.50 (unet+res
 - dlrm: no comparison: gacer-tune tune: error: out of luck
 - lstm: results differ from ours: onnxruntime sequential: lstm/output
 - lstm: openvino cannot run lstm: no such operator
-- lstm: other processes used 1.2 cores meanwhile
+- lstm: other processes or guests of the host used 1.2 cores meanwhile
 """
 
 RECORDS = [
