@@ -73,11 +73,11 @@ def test_what_was_best_before_the_machine_changed_judges_nobody(wait: float, mon
 
 
 def test_what_was_best_when_a_search_was_killed_judges_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine may have changed before it is resumed."""
+    """The machine may have changed before it is resumed. What was slow before is not tried again."""
     monkeypatch.setattr("time.sleep", lambda _: None)
     history, before = judged(TwoStates(1, wait=1.5, slow=(0, 10**9)), 40)
     found, _ = judged(TwoStates(1, wait=1.5), 120, history)
-    best_s = min(map(fast_s, found))
+    best_s = min(map(fast_s, found[before:]))
     assert min(map(fast_s, finalists(found, MAKESPAN))) < 1.01 * best_s
     assert wrongly_dropped(found[before:], best_s) == []
 
