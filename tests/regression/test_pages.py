@@ -144,7 +144,9 @@ def test_what_was_not_compared_is_skipped_and_says_why() -> None:
 
 def test_notes() -> None:
     assert notes(checked()) == []
-    assert notes(checked(others=0.5)) == ["other processes or guests of the host used 0.5 cores meanwhile: check again on a quiet machine"]
+    assert notes(checked(others=0.5)) == [
+        "other processes or guests of the host used 0.5 cores meanwhile: check again on a quiet machine"
+    ]
     asked = checked(options=Options(times="no"), rows=(), outputs=())
     assert notes(asked) == ["times and outputs were not compared: decisions only were asked for"]
 
