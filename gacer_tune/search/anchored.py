@@ -20,12 +20,11 @@ from gacer_tune.ir.schedule import Schedule
 from gacer_tune.search.beside import Anchor, Pairing, taking_turns
 from gacer_tune.search.device import Device, Pairs
 from gacer_tune.search.objective import Objective, ranked
-from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Timing, Trial, checked
 
 CALM = 1.25  # the anchor takes at most so many times what it takes in quiet moments
 PAUSES_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.5, 4.0)  # before each further attempt to find a calm moment
-PATIENCE_S = 3.0  # all pauses together take no longer than this and half of what was measured
+PATIENCE_S = 3.0  # to begin with
 MOST_PAIRS = 6  # at once; they say more than as many runs
 _WINDOW = 50  # measurements that tell what is quiet now
 _QUIET = 0.2  # the share of them that is
@@ -46,15 +45,18 @@ class Anchored:
     run beside it, times what the anchor took when it was first measured.
 
     The anchor is the first schedule that is measured, or the one of `anchor`, with the seconds that are usual for it.
+    patience_s: all pauses together take no longer than this, or than PATIENCE_S, and half of what was measured.
     """
 
-    def __init__(self, device: Device, anchor: Anchor | None = None, pause: Pause = wait) -> None:
+    def __init__(
+        self, device: Device, anchor: Anchor | None = None, pause: Pause = wait, patience_s: float = math.inf
+    ) -> None:
         self.device, self._anchor, self._pause = device, anchor, pause
         self._levels: deque[float] = deque(maxlen=_WINDOW)
         self._state: deque[float] = deque(maxlen=_WINDOW)  # what the anchor took since the machine last changed
         self._resumed = anchor is not None  # what was measured before may be of another state
         self._bar_s = 0.0  # what the schedule that leads takes, by a measurement that had no part in making it lead
-        self._patience_s = PATIENCE_S
+        self._patience_s = min(PATIENCE_S, patience_s)
 
     @property
     def lanes(self) -> int:
@@ -165,8 +167,8 @@ def quiet_s(trials: Iterable[Trial]) -> float | None:
 
 
 def anchor_of(history: Sequence[Trial]) -> Anchor | None:
-    """What the trials of a history were, or could be, held against: its first baseline that ran."""
+    """What the trials of a history were, or could be, held against: the first that was timed by itself."""
     for trial in history:
-        if isinstance(trial.result, Timing) and trial.origin in BASELINES:
+        if isinstance(trial.result, Timing) and not trial.result.anchors_s:
             return trial.schedule, trial.result.median_s
     return None

@@ -40,6 +40,7 @@ _NEAR = 0.02  # a contender is not further than this from the best, or than its 
 _WIDEST = 0.03  # a spread above this is no excuse
 _SHARE = 0.05  # of the budget, for the runs of a baseline
 _LEADERS = 3  # schedules that are measured again when the machine has changed
+_PATIENT = 0.1  # of the budget, for calm moments, whatever was measured so far
 _HOPELESS_RATIO = 1.2  # a run this many times the shortest median ends the first look
 
 
@@ -48,7 +49,7 @@ class TuneOptions:
     """budget_s: seconds for this call; trials: at most so many, those of the history counted. The baselines are always
     measured, and right after them the schedules `offered`. prior: what earlier searches on this device have learned.
     shares: also schedules whose lanes have shares of a GPU, beginning with even ones, right after those offered.
-    anchored: each trial is timed beside the first baseline, for machines whose speed is not steady. steal: all but the
+    anchored: each trial is timed beside the first schedule, for machines whose speed is not steady. steal: all but the
     baselines steal, unless `only` asks for half of the space. Raises UserError for what cannot be.
     """
 
@@ -99,16 +100,18 @@ def tune(
     """
     refuse_mismatch(workload, profile)
     objective = objective_of(options.objective, workload, profile, device.lanes)
-    search = _Search(Anchored(device, anchor_of(history)) if options.anchored else device, objective, history, clock)
     starts = baselines(workload, profile, device.lanes)
-    for name, schedule in starts.items():
-        if not any(trial.origin == name and trial.schedule == schedule for trial in history):
-            yield search.trial(schedule, name, _runs(workload, profile, schedule, options.budget_s))
     shared = (even_shares(starts["lane_per_tenant"]),) if options.shares else ()
     space = Space(
         workload, device.lanes, (*starts.values(), *shared), options.seed, options.only, options.shares,
         options.steal and options.only is None and device.lanes > 1,
     )  # fmt: skip
+    if options.anchored:
+        device = Anchored(device, anchor_of(history), patience_s=_PATIENT * options.budget_s)
+    search = _Search(device, objective, history, clock)
+    for name, schedule in _always(options, space, starts):
+        if not any(trial.origin == name and trial.schedule == schedule for trial in history):
+            yield search.trial(schedule, name, _runs(workload, profile, schedule, options.budget_s))
     for schedule, origin in _given(options, space, shared).items():
         if not search.over(options) and all(trial.schedule != schedule for trial in search.history):
             yield search.trial(schedule, origin)
@@ -122,6 +125,16 @@ def tune(
                 break
             yield search.trial(schedule, options.origin)
     search.refuse_hopeless()
+
+
+def _always(options: TuneOptions, space: Space, starts: dict[str, Schedule]) -> list[tuple[str, Schedule]]:
+    """The baselines with their names; before them the anchor, where it is not one of them.
+
+    What steals hardly notices that a core is taken from it for a moment. Beside an anchor that does not steal it would
+    look fast because the anchor was slow.
+    """
+    anchor = [(options.origin, space.made(starts["sequential"]))] if options.anchored and space.steal else []
+    return [*anchor, *starts.items()]
 
 
 def _given(options: TuneOptions, space: Space, shared: Sequence[Schedule]) -> dict[Schedule, str]:
