@@ -91,10 +91,11 @@ def tune(
 ) -> Iterator[Trial]:
     """Yield each trial when it is over; its number goes on from the history, whose schedules are not measured again.
 
-    First the baselines, with their names as origin, also where the budget is too small for them, then what is offered,
-    and where lanes may steal the baselines with that. Then the strategy's proposals until the budget or the number of
-    trials is used up, or the strategy knows no more. Each schedule gets FEW runs; one that may be the best gets MORE at
-    once, and its trial holds all of them. Equal seeds and results give equal proposals.
+    First the anchor, where it is no baseline, and the baselines, with their names as origin, also where the budget is
+    too small for them, then what is offered, and where lanes may steal the baselines with that. Then the strategy's
+    proposals until the budget or the number of trials is used up, or the strategy knows no more. Each schedule gets FEW
+    runs; one that may be the best gets MORE at once, and its trial holds all of them. Equal seeds and results give
+    equal proposals.
 
     Raises UserError when nothing but failures came of HOPELESS trials or of the whole search, with the first cause.
     """
@@ -130,7 +131,7 @@ def tune(
 def _always(options: TuneOptions, space: Space, starts: dict[str, Schedule]) -> list[tuple[str, Schedule]]:
     """The baselines with their names; before them the anchor, where it is not one of them.
 
-    What steals hardly notices that a core is taken from it for a moment. Beside an anchor that does not steal it would
+    A core that is taken away for a moment costs what steals half as much. Beside an anchor that does not steal it would
     look fast because the anchor was slow.
     """
     anchor = [(options.origin, space.made(starts["sequential"]))] if options.anchored and space.steal else []

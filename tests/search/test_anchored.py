@@ -6,18 +6,19 @@ import math
 import random
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from gacer_tune.ir.schedule import Schedule, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.acceptance import accept
-from gacer_tune.search.anchored import Anchored, quiet_s
+from gacer_tune.search.anchored import Anchored, anchor_of, quiet_s
 from gacer_tune.search.beside import Anchor, hopeless, paired, taking_turns
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.duel import Surroundings
 from gacer_tune.search.objective import Objective, ranked
+from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.simulated import SimulatedDevice
 from gacer_tune.search.trial import Failure, Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
@@ -152,6 +153,34 @@ def test_what_is_accepted_holds_on_the_quiet_machine(monkeypatch: pytest.MonkeyP
     assert outcomes[1].refused.endswith("times as long as in quiet moments")
 
 
+@dataclass
+class Taken(Shared):
+    """A core is taken away now and then, not for long enough to be waited out; what steals hardly notices."""
+
+    def _factor(self, schedule: Schedule) -> float:
+        self.runs += 1
+        return 1.2 if self.runs // self.period % 2 and not schedule.steal else 1.0
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_what_steals_is_not_taken_for_fast_because_the_anchor_was_slow(
+    period: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> list[Trial]:
+        options = TuneOptions(1e9, 60, anchored=True, steal=True)
+        return list(tune(MIX, Taken(period), PROFILE, options, clock=lambda: 0.0))
+
+    def errors(trials: list[Trial]) -> float:
+        return order_errors([trial for trial in trials if trial.schedule.steal])
+
+    trials = found()
+    anchor = anchor_of(trials)
+    assert anchor is not None and anchor[0] == trials[0].schedule == replace(trials[1].schedule, steal=True)
+    assert [trial.origin for trial in trials[1:4]] == list(BASELINES)
+    monkeypatch.setattr("gacer_tune.search.tune._always", lambda _options, _space, starts: list(starts.items()))
+    assert errors(trials) < 0.02 < errors(found())
+
+
 def test_waiting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause lets go what runs here for ever: all pauses together stay below what patience there is."""
     schedules = [trial.schedule for trial in searched(Shared(10**9), False, monkeypatch)]
@@ -161,6 +190,10 @@ def test_waiting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     for schedule in schedules:
         assert isinstance(anchored.measure(schedule, 3), Timing)
     assert 0 < sum(pauses) < 3.0 + device.runs * BASE_S
+    waited, hasty = sum(pauses), Anchored(Shared(100, 2.0), pause=pauses.append, patience_s=0.0)
+    for schedule in schedules:
+        assert isinstance(hasty.measure(schedule, 3), Timing)
+    assert sum(pauses) - waited < waited, "who has less patience waits less"
 
 
 def runs_of(*seconds: float) -> Callable[[], tuple[float, list[float]]]:
