@@ -125,7 +125,8 @@ class Bench(CheckedBench[Loaded]):
 
 
 def cycles_per_second(early: Sequence[Mark], late: Sequence[Mark]) -> float:
-    """From marks that are some time apart; the median over all pairs of them, because a mark is late where something
+    """From marks that are some time apart: of each group the one that is least late. A mark is late where something
     else took the processor between the end of a run and the look at the clock."""
-    slopes = ((there[1] - here[1]) / (there[0] - here[0]) for here in early for there in late)
-    return statistics.median(slopes)
+    rough = statistics.median((there[1] - here[1]) / (there[0] - here[0]) for here in early for there in late)
+    (begin_s, first), (end_s, last) = (min(marks, key=lambda mark: mark[0] - mark[1] / rough) for marks in (early, late))
+    return (last - first) / (end_s - begin_s)
