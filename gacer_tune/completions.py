@@ -9,7 +9,7 @@ from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.preparing import Prepared
 from gacer_tune.report.verdict import Choice, Gain
-from gacer_tune.search.afresh import RUNS, afresh
+from gacer_tune.search.afresh import PASSES, RUNS, afresh
 from gacer_tune.search.device import Device
 from gacer_tune.search.front import MOST, chosen, front
 from gacer_tune.search.seeds import baselines
@@ -26,12 +26,12 @@ class Tracing(Protocol):
     def trace(self, schedule: Schedule) -> Trace: ...
 
 
-def measure_rows(prepared: Prepared, device: Device, best: Schedule) -> tuple[Gain, ...]:
+def measure_rows(prepared: Prepared, device: Device, best: Schedule, passes: int = PASSES) -> tuple[Gain, ...]:
     """Measure the baselines and the emitted schedule once more, tenant by tenant."""
     known = baselines(prepared.workload, prepared.profile, device.lanes)
     order = (known["sequential"], known["lane_per_tenant"], best, known["breadth_first"])
     distinct = list(dict.fromkeys(order))  # where a baseline was emitted, it is no faster or slower than itself
-    results = zip(distinct, afresh(device, distinct), strict=True)
+    results = zip(distinct, afresh(device, distinct, passes), strict=True)
     again = {schedule: _ran(device, schedule, result) for schedule, result in results}
     timings = [again[schedule] for schedule in order]
     tails = Timing.of_runs(timings[2].seconds, [(s,) for s in timings[2].seconds]).tails_s
@@ -40,14 +40,16 @@ def measure_rows(prepared: Prepared, device: Device, best: Schedule) -> tuple[Ga
     return tuple(Gain(name, *times) for name, *times in zip(names, *columns, strict=True))
 
 
-def measure_front(device: Device, trials: Sequence[Trial], best: Schedule) -> dict[Schedule, Choice]:
+def measure_front(
+    device: Device, trials: Sequence[Trial], best: Schedule, passes: int = PASSES
+) -> dict[Schedule, Choice]:
     """The points of the trials' front that hold when measured again beside `best`, called front0, front1, ...
 
     A front of single trials is a collection of lucky runs, so its points are measured afresh, in turn, before they are
     shown. `best` itself is `best` where it is a point.
     """
     schedules = [*(trial.schedule for trial in chosen(front(trials)) if trial.schedule != best), best]
-    results = afresh(device, schedules)
+    results = afresh(device, schedules, passes)
     results[-1] = _ran(device, best, results[-1])
     again = [Trial(schedule, result, "front", 0) for schedule, result in zip(schedules, results, strict=True)]
     found: dict[Schedule, Choice] = {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gacer_tune import checking
 from gacer_tune.completions import measure_front, typical_trace
-from gacer_tune.deciding import PAIRS, objective_for, settle, surroundings
+from gacer_tune.deciding import effort_for, objective_for, settle, surroundings
 from gacer_tune.devices.checked import SEED
 from gacer_tune.devices.child import ChildDevice
 from gacer_tune.events import Event, Listen
@@ -68,11 +68,12 @@ def tune(settings: Settings, listen: Listen, stop: threading.Event | None = None
 
         history = _begin(settings, prepared, sizes)
         found = run_search(settings, prepared, device, history, listen, stop)
-        listen(Event("accept", f"{PAIRS} interleaved pairs"))
+        effort = effort_for(settings, found.trials)
+        listen(Event("accept", f"{effort.pairs} interleaved pairs"))
         around = surroundings(prepared, found.trials, found.fresh)
         calm = Anchored(device, around.anchor)
         outcome, rows = settle(settings, prepared, (device, calm), found.trials, around)
-        points = measure_front(calm, found.trials, outcome.schedule)
+        points = measure_front(calm, found.trials, outcome.schedule, effort.passes)
         summary = summarize(settings, outcome, (rows, tuple(points.values())), found, time.monotonic() - began)
         summary = replace(summary, sizes=sizes)
         schedules = {"best": outcome.schedule, **baselines(prepared.workload, prepared.profile, device.lanes)}

@@ -15,6 +15,7 @@ from gacer_tune.executor import threads
 from gacer_tune.ir.neighbours import random_schedule
 from gacer_tune.ir.schedule import sequential
 from gacer_tune.search.acceptance import accept, finalists
+from gacer_tune.search.afresh import Effort
 from gacer_tune.search.objective import Objective
 from gacer_tune.search.seeds import BASELINES
 from gacer_tune.search.trial import Failure, Timing
@@ -75,7 +76,7 @@ def test_the_search_goes_on_around_failures(built: Built, device: ChildDevice) -
     assert {trial.schedule.digest for trial in failed} == set(victims)
     objective = Objective(workload)
     reference = [trial for trial in trials if trial.origin in BASELINES]
-    outcome = accept(device, objective, finalists(trials, objective), reference, 10)
+    outcome = accept(device, objective, finalists(trials, objective), reference, Effort(pairs=10))
     assert outcome.schedule.digest not in victims
 
 

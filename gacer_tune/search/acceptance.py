@@ -11,7 +11,7 @@ from scipy.stats import binom, wilcoxon
 
 from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
-from gacer_tune.search.afresh import afresh
+from gacer_tune.search.afresh import Effort, afresh
 from gacer_tune.search.anchored import Anchored
 from gacer_tune.search.device import Device, Pairs
 from gacer_tune.search.duel import Duel, Surroundings
@@ -23,7 +23,7 @@ SIGNIFICANCE = 0.05
 CONFIDENCE = 0.95
 FINALISTS = 5
 MIN_PAIRS = 5  # fewer cannot reach the significance: 1 / 2^5 < 0.05 < 1 / 2^4
-_ALONE = Surroundings()
+_ALL, _ALONE = Effort(), Surroundings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +76,30 @@ def accept(
     objective: Objective,
     candidates: Sequence[Trial],
     baselines: Sequence[Trial],
-    pairs: int,
+    effort: Effort = _ALL,
     around: Surroundings = _ALONE,
 ) -> Outcome:
-    """Measure candidates and baselines afresh, then the best of each against the other in `pairs` interleaved pairs.
+    """Measure candidates and baselines afresh, then the best of each against the other in interleaved pairs.
 
     The candidate is accepted when it is faster in the median and the test says that it is no chance; any failure on
     the way, also of the comparison, leaves the baseline. So does a machine that something else keeps busy. Raises
     UserError when no baseline runs: then nothing is known to be right.
     """
-    if pairs < MIN_PAIRS:
-        raise UserError(f"pairs {pairs}: at least {MIN_PAIRS}, fewer prove nothing")
+    if effort.pairs < MIN_PAIRS:
+        raise UserError(f"pairs {effort.pairs}: at least {MIN_PAIRS}, fewer prove nothing")
     anchored = Anchored(device, around.anchor, around.pause)
-    fresh = _fresh(anchored, _distinct(baselines))
+    fresh = _fresh(anchored, _distinct(baselines), effort.passes)
     standing = ranked(fresh, objective)
     if not standing:
         raise UserError(f"no baseline runs: {_first_cause(fresh)}")
     value, baseline = standing[0]
-    rivals = _fresh(anchored, [trial for trial in candidates if trial.schedule != baseline.schedule])
+    rivals = _fresh(anchored, [trial for trial in candidates if trial.schedule != baseline.schedule], effort.passes)
     if not (running := ranked(rivals, objective)):
         return _stay(baseline, value, _first_cause(rivals) if rivals else "no other schedule was found")
     winner = running[0][1]
     assert isinstance(baseline.result, Timing)
     duel = Duel(anchored, objective, (baseline.schedule, winner.schedule), baseline.result.median_s, around)
-    compared = duel.fight(pairs)
+    compared = duel.fight(effort.pairs)
     if isinstance(compared, Failure):
         stays = _stay(baseline, value, f"the comparison failed: {compared.kind}: {compared.message}")
         return replace(stays, refused=compared.message) if compared.kind == "busy" else stays
@@ -148,8 +148,8 @@ def _stay(baseline: Trial, value: float, reason: str) -> Outcome:
     return Outcome(baseline.schedule, baseline.origin, False, 1.0, 1.0, value, value, baseline.origin, reason, both)
 
 
-def _fresh(device: Device, trials: Sequence[Trial]) -> list[Trial]:
-    results = afresh(device, [trial.schedule for trial in trials])
+def _fresh(device: Device, trials: Sequence[Trial], passes: int) -> list[Trial]:
+    results = afresh(device, [trial.schedule for trial in trials], passes)
     return [replace(trial, result=result) for trial, result in zip(trials, results, strict=True)]
 
 

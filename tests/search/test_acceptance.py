@@ -8,7 +8,7 @@ from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.acceptance import Outcome, accept, finalists, interval, p_faster
-from gacer_tune.search.afresh import PASSES, RUNS
+from gacer_tune.search.afresh import PASSES, RUNS, Effort
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.duel import ATTEMPTS, LOADED, Surroundings
 from gacer_tune.search.objective import Objective
@@ -73,7 +73,7 @@ HASTY = Surroundings(pause=lambda _: None)
 
 
 def judged(bench: Bench, pairs: int = 30, objective: Objective = MAKESPAN) -> Outcome:
-    return accept(bench, objective, CANDIDATES, BASELINES, pairs, HASTY)
+    return accept(bench, objective, CANDIDATES, BASELINES, Effort(pairs=pairs), HASTY)
 
 
 def test_a_machine_that_others_keep_busy_proves_nothing() -> None:
@@ -83,7 +83,7 @@ def test_a_machine_that_others_keep_busy_proves_nothing() -> None:
     for shares, accepted in (((LOADED + 0.7,) * ATTEMPTS, False), ((1.0, LOADED), True)):
         told = iter([use for share in shares for use in (9.0, share)])
         around = Surroundings(others=lambda told=told: next(told), pause=pauses.append)
-        outcome = accept(clear, MAKESPAN, CANDIDATES, BASELINES, 30, around)
+        outcome = accept(clear, MAKESPAN, CANDIDATES, BASELINES, Effort(), around)
         assert outcome.accepted is accepted
         assert outcome.refused == ("" if accepted else "other processes or guests of the host kept 1.0 cores busy")
         assert outcome.schedule == (FOUND[0] if accepted else BASES[0])
@@ -100,9 +100,9 @@ def test_a_moment_in_which_the_baseline_is_slow_is_waited_out() -> None:
     worse = dict.fromkeys(FOUND, 1.1)
     quiet = Surroundings((BASES[0], 1.0), pause=lambda _: None)
     for bench in (Shared(worse, noise=0.01, seed=seed) for seed in range(8)):
-        assert not accept(bench, MAKESPAN, CANDIDATES, BASELINES, 30, quiet).accepted
+        assert not accept(bench, MAKESPAN, CANDIDATES, BASELINES, Effort(), quiet).accepted
     always = Bench({**dict.fromkeys(BASES, 2.0), **worse}, noise=0.01)
-    outcome = accept(always, MAKESPAN, CANDIDATES, BASELINES, 30, quiet)
+    outcome = accept(always, MAKESPAN, CANDIDATES, BASELINES, Effort(), quiet)
     assert (outcome.accepted, outcome.refused) == (False, "the baseline took 2.0 times as long as in quiet moments")
 
 
@@ -128,8 +128,8 @@ def test_a_candidate_must_beat_the_best_baseline_not_the_first() -> None:
 def test_baselines_that_are_one_schedule_are_measured_once_under_the_first_name() -> None:
     same = trials(BASES[:1] * 3, "sequential", "lane_per_tenant", "breadth_first")
     thrice, once = Bench({}), Bench({})
-    assert accept(thrice, MAKESPAN, [], same, 30).baseline == "sequential"
-    accept(once, MAKESPAN, [], same[:1], 30)
+    assert accept(thrice, MAKESPAN, [], same, Effort()).baseline == "sequential"
+    accept(once, MAKESPAN, [], same[:1], Effort())
     assert thrice.calls == once.calls
 
 
@@ -201,9 +201,9 @@ def test_whatever_fails_leaves_the_baseline(bench: Bench, reason: str) -> None:
 
 
 def test_without_candidates_the_baseline_is_the_result() -> None:
-    outcome = accept(Bench({}), MAKESPAN, [], BASELINES, 20)
+    outcome = accept(Bench({}), MAKESPAN, [], BASELINES, Effort(pairs=20))
     assert (outcome.accepted, outcome.reason) == (False, "no other schedule was found")
-    same = accept(Bench({}), MAKESPAN, trials(BASES[:1], "evolve"), BASELINES, 20)
+    same = accept(Bench({}), MAKESPAN, trials(BASES[:1], "evolve"), BASELINES, Effort(pairs=20))
     assert same.reason == "no other schedule was found"
 
 

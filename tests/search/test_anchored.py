@@ -13,6 +13,7 @@ import pytest
 from gacer_tune.ir.schedule import Schedule, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.search.acceptance import accept
+from gacer_tune.search.afresh import Effort
 from gacer_tune.search.anchored import Anchored, anchor_of, quiet_s
 from gacer_tune.search.beside import Anchor, hopeless, paired, taking_turns
 from gacer_tune.search.device import Pairs
@@ -147,7 +148,7 @@ def test_what_is_accepted_holds_on_the_quiet_machine(monkeypatch: pytest.MonkeyP
         quiet = quiet_s(found)
         assert quiet is not None
         around = Surroundings((found[0].schedule, quiet) if known else None, pause=lambda _: None)
-        outcomes.append(accept(busy, MAKESPAN, worse, reference, 30, around))
+        outcomes.append(accept(busy, MAKESPAN, worse, reference, Effort(), around))
     assert outcomes[0].accepted and true_s(outcomes[0].schedule) > BASE_S, "nobody knows what quiet is"
     assert not outcomes[1].accepted
     assert outcomes[1].refused.endswith("times as long as in quiet moments")

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from gacer_tune import deciding
-from gacer_tune.deciding import settle
+from gacer_tune.deciding import decide, settle
 from gacer_tune.ir.schedule import breadth_first, lane_per_tenant, sequential
 from gacer_tune.ir.workload import Workload
 from gacer_tune.report.verdict import Gain
 from gacer_tune.search.acceptance import Outcome
+from gacer_tune.search.afresh import Effort, affordable
 from gacer_tune.search.duel import Surroundings
+from gacer_tune.search.objective import Objective
 from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.settings import Settings
 from gacer_tune.tenant_settings import TenantSettings
@@ -49,7 +51,7 @@ def settled(
         asked.append(list(given[3]))
         return left.pop(0)
 
-    def measure(_: Any, __: Any, best: Any) -> tuple[Gain, ...]:
+    def measure(_: Any, __: Any, best: Any, ___: int) -> tuple[Gain, ...]:
         return (Gain("together", 0.010, 0.012, tuned_s if best == WINNER else 0.010),)
 
     monkeypatch.setattr(deciding, "decide", decide)
@@ -83,3 +85,29 @@ def test_other_objectives_are_not_judged_by_the_makespan(monkeypatch: pytest.Mon
 
 def test_a_baseline_that_stays_needs_no_second_word(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settled(monkeypatch, [LOST], 0.011)[0] == LOST
+
+
+@pytest.mark.parametrize(
+    ("run_s", "budget_s", "expected"),
+    [
+        (0.005, 2, Effort(4, 30)),
+        (0.05, 8, Effort(3, 30)),
+        (0.2, 2, Effort(1, 10)),
+        (0.2, 150, Effort(2, 30)),
+        (5, 120, Effort(1, 10)),
+        (0.2, 600, Effort(4, 30)),
+    ],
+)
+def test_measuring_again_takes_no_longer_than_the_search(run_s: float, budget_s: float, expected: Effort) -> None:
+    assert affordable(run_s, budget_s) == expected
+
+
+def test_the_last_word_costs_what_runs_and_budget_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = [replace(trial, result=Timing((0.2,), (0.2, 0.2))) for trial in TRIALS]
+    given: list[Any] = []
+    monkeypatch.setattr("gacer_tune.search.acceptance.accept", lambda *all_of_it: given.extend(all_of_it) or WON)
+    monkeypatch.setattr(deciding, "objective_for", lambda *_: Objective(MIX))
+    settings = Settings(tenants=(TenantSettings(path="a.onnx", name="a"),), budget_s=2)
+    anything: Any = None
+    assert decide(settings, anything, anything, slow, Surroundings()) == WON
+    assert given[4:] == [Effort(1, 10), Surroundings()]
