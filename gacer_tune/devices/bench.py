@@ -128,5 +128,5 @@ def cycles_per_second(early: Sequence[Mark], late: Sequence[Mark]) -> float:
     """From marks that are some time apart: of each group the one that is least late. A mark is late where something
     else took the processor between the end of a run and the look at the clock."""
     rough = statistics.median((there[1] - here[1]) / (there[0] - here[0]) for here in early for there in late)
-    (begin_s, first), (end_s, last) = (min(marks, key=lambda mark: mark[0] - mark[1] / rough) for marks in (early, late))
-    return (last - first) / (end_s - begin_s)
+    begin, end = (min(marks, key=lambda mark: mark[0] - mark[1] / rough) for marks in (early, late))
+    return (end[1] - begin[1]) / (end[0] - begin[0])
