@@ -28,8 +28,8 @@ def nobody() -> float:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """anchor: the first baseline and what it takes in quiet moments, None where nobody knows; others: how many cores
-    other processes have taken from ours since the last call; pause: waits for so many seconds.
+    """anchor: what the trials were held against and what it takes in quiet moments, None where nobody knows; others: how
+    many cores other processes have taken from ours since the last call; pause: waits for so many seconds.
     """
 
     anchor: Anchor | None = None
