@@ -28,7 +28,7 @@ def nobody() -> float:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """anchor: what the trials were held against and what it takes in quiet moments, None where nobody knows; others: how
+    """anchor: what trials were held against and what it takes in quiet moments, None where nobody knows; others: how
     many cores other processes have taken from ours since the last call; pause: waits for so many seconds.
     """
 
