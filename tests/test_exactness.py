@@ -12,15 +12,15 @@ from gacer_tune.executor.session import Loaded
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import neighbours, random_schedule
 from gacer_tune.ir.schedule import Schedule, breadth_first, lane_per_tenant, sequential
-from tests.support.compiled import Built, tiny
+from tests.support.compiled import Built, narrow, tiny
 
 LANES = min(2, len(threads.allowed_cpus()))
 SCHEDULES = 200
 
 
-@pytest.fixture(scope="module")
-def built() -> Built:
-    return tiny(LANES)
+@pytest.fixture(scope="module", params=[tiny, narrow])
+def built(request: pytest.FixtureRequest) -> Built:
+    return request.param(LANES)  # type: ignore[no-any-return]
 
 
 def early(loaded: Loaded) -> list[int]:

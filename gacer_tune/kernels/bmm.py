@@ -25,7 +25,7 @@ class BatchMatmul:
     """left (batch..., m, k), right (batch..., k, n), out (batch..., m, n), float32, all of one rank.
 
     left and right have the batch axes of out: one they lack has stride 0. constant: right is the same for all
-    products, packed as (blocks of columns, k, machine.pack), see pack.matrix_weight.
+    products, packed as (blocks of columns, k, machine.pack), see pack.conv_weight.
     """
 
     left: Tensor

@@ -47,8 +47,10 @@ class Layout:
 
 
 def layout(spec: Gather) -> Layout:
-    copied = "uint8" if spec.table.dtype == "bool" else spec.table.dtype
-    table, indices, out = replace(spec.table, dtype=copied), spec.indices, replace(spec.out, dtype=copied)
+    table, indices, out = spec.table, spec.indices, spec.out
+    if table.dtype == out.dtype:  # bytes are copied as they are
+        copied = {"bool": "uint8", "bfloat16": "uint16"}.get(table.dtype, table.dtype)
+        table, out = replace(table, dtype=copied), replace(out, dtype=copied)
     rank, picked = len(spec.table.shape), len(spec.indices.shape)
     before, behind = range(spec.axis), range(spec.axis + 1, rank)
     outer = merged([part_of(table, before), part_of(out, before)])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Target(Protocol):
-    """What specs and packed weights depend on: a `Machine` or a `Gpu`. dtype: how values and weights are stored."""
+    """What specs and packed weights depend on: a `Machine` or a `Gpu`. dtype: how weights are stored,
+    values: how values are."""
 
     @property
     def vector(self) -> int: ...
@@ -18,16 +19,24 @@ class Target(Protocol):
     @property
     def dtype(self) -> str: ...
 
+    @property
+    def values(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """vector: float32 lanes of a vector; registers: how many vectors there are; l2: bytes of a core's own cache."""
+    """vector: float32 lanes of a vector; registers: how many vectors there are; l2: bytes of a core's own cache.
+
+    tiles: what multiplies matrices of bfloat16 where a model may be rounded to it: AMX, or plain loops that do the same
+    on any processor, for tests; empty where all is float32.
+    """
 
     isa: str
     mcpu: str
     vector: int
     registers: int
     l2: int = 1 << 20
+    tiles: Literal["", "amx", "emulated"] = ""
 
     @property
     def pack(self) -> int:
@@ -38,9 +47,19 @@ class Machine:
     def dtype(self) -> str:
         return "float32"
 
+    @property
+    def values(self) -> str:
+        return "bfloat16" if self.tiles else "float32"
+
+    @property
+    def precision(self) -> str:
+        """What products are made in."""
+        return "bf16" if self.tiles else "fp32"
+
 
 MACHINES = {
     "avx512": Machine("avx512", "skylake-avx512", 16, 32),
     "avx2": Machine("avx2", "haswell", 8, 16),
     "x86-64": Machine("x86-64", "x86-64", 4, 16),
 }
+AMX = Machine("amx", "sapphirerapids", 16, 32, 2 << 20, "amx")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gacer_tune.kernels.machine import Target
+from gacer_tune.kernels.narrow import BLOCK, DEPTH
 from gacer_tune.kernels.tensor import ceildiv
 
 Floats = NDArray[np.float32]
@@ -22,15 +23,34 @@ def conv_weight(weight: Floats, groups: int, machine: Target) -> Floats:
     return np.ascontiguousarray(split.transpose(0, 1, 4, 5, 3, 2))
 
 
+def narrow_weight(weight: Floats, folds: bool) -> NDArray[np.uint16]:
+    """(o, c, rows, columns) -> bfloat16 (blocks, 2 tiles, rows, columns, c / DEPTH, DEPTH / 2, BLOCK), zeros beyond o
+    and c. A row of a tile holds, of each of its outputs, the weights of two neighbouring inputs.
+
+    folds: (c, columns) are inputs of one column, see `NarrowConv`.
+    """
+    if folds:
+        weight = weight.swapaxes(2, 3).reshape(len(weight), -1, weight.shape[2], 1)
+    outputs, inputs, rows, columns = weight.shape
+    blocks, chunks = ceildiv(outputs, BLOCK), ceildiv(inputs, DEPTH)
+    padded = np.zeros((blocks * BLOCK, chunks * DEPTH, rows, columns), np.uint16)
+    padded[:outputs, :inputs] = bfloat16(weight)
+    split = padded.reshape(blocks, 2, BLOCK // 2, chunks, DEPTH // 2, 2, rows, columns)
+    packed = np.ascontiguousarray(split.transpose(0, 1, 6, 7, 3, 4, 2, 5))
+    return packed.reshape(blocks, 2, rows, columns, chunks, DEPTH // 2, BLOCK)
+
+
+def bfloat16(values: Floats) -> NDArray[np.uint16]:
+    """Rounded to the nearest, to even where two are; what is no number stays so. The upper halves of float32."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(values), bits >> 16 | 0x40, rounded).astype(np.uint16)
+
+
 def winograd_weight(weight: Floats, points: int, machine: Target) -> Floats:
     """(points x o, c, 1, 1) -> (blocks, points, c, pack), zeros beyond o."""
     packed = conv_weight(weight, points, machine)
     return np.ascontiguousarray(packed.reshape(points, -1, *packed.shape[-2:]).swapaxes(0, 1))
-
-
-def matrix_weight(weight: Floats, machine: Target) -> Floats:
-    """(k, n) -> the packed weights of the 1x1 convolution that computes x @ weight."""
-    return conv_weight(np.ascontiguousarray(weight.T)[:, :, None, None], 1, machine)
 
 
 def depthwise_weight(weight: Floats, machine: Target) -> Floats:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from gacer_tune.kernels import narrow_attention
 from gacer_tune.kernels.attention import Attention, fits
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.narrow_attention import NarrowAttention
+from gacer_tune.kernels.tensor import dense
 from gacer_tune.lowering.context import Lowering, program
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.view import View
@@ -24,11 +27,15 @@ def lower(low: Lowering, group: Group, order: tuple[int, ...]) -> bool:
 
     query, keys = (stacked(given) for given in nodes[scores.first].inputs)
     values, epilogue = stacked(nodes[last.first].inputs[1]), low.epilogue(scores)
-    if not isinstance(low.machine, Machine) or not fits(keys.shape, values.shape, low.machine):
+    if not isinstance(low.machine, Machine):
+        return False
+    tensors = query.tensor, keys.tensor, values.tensor, dense((*batch, query.shape[-2], values.shape[-1]))
+    narrow = low.machine.tiles != "" and narrow_attention.fits(NarrowAttention(*tensors))
+    if not narrow and not fits(keys.shape, values.shape, low.machine):
         return False
     out = low.output(name, order)
     finish = program(epilogue, epilogue.operands)
-    spec = Attention(query.tensor, keys.tensor, values.tensor, out.tensor, finish)
+    spec = (NarrowAttention if narrow else Attention)(*tensors[:3], out.tensor, finish)
     reads = [query, keys, values, *epilogue.operands]
     low.emit(nodes[scores.first].name, "attention", [low.kernel(spec, reads, out)])
     return True

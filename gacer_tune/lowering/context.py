@@ -11,6 +11,7 @@ import numpy as np
 from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Buffer, BufferKind, Operand
 from gacer_tune.kernels import mapping
+from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.machine import Target
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.rules import Spec
@@ -80,13 +81,14 @@ class Lowering:
 
     def stored(self, dtype: str) -> str:
         """How values of a type are stored: float32 as the machine says, others as they are."""
-        return self.machine.dtype if dtype == "float32" else dtype
+        return self.machine.values if dtype == "float32" else dtype
 
     def weight(self, name: str, array: Array, exact: bool = False) -> View:
         """Return where a constant lies, stored as it is where that is to be `exact`; equal ones lie in one place."""
-        if str(array.dtype) not in NBYTES:
+        if str(array.dtype) not in NBYTES and not (exact and array.dtype == np.uint16):
             raise UserError(f"{name}: constant of type {array.dtype}, allowed are {', '.join(NBYTES)}")
-        array = np.ascontiguousarray(array if exact else narrowed(array, self.stored(str(array.dtype))))
+        narrow = array.dtype == np.float32 and not exact
+        array = np.ascontiguousarray(narrowed(array, self.machine.dtype) if narrow else array)
         dtype = str(array.dtype)
         content = hashlib.sha256(f"{dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
         if content not in self._contents:
@@ -110,7 +112,9 @@ class Lowering:
         """Place for the graph's value `name`, axes in memory order `order`; inside a concatenation where that fits."""
         if name in self.views:
             return self.views[name]
-        shape, dtype = self.graph.shapes[name], self.stored(self.graph.dtypes[name])
+        shape, dtype = self.graph.shapes[name], self.graph.dtypes[name]
+        if isinstance(self.machine, Gpu) or name not in self.graph.outputs:
+            dtype = self.stored(dtype)
         strides = ordered(shape, order)
         slot = self.slots.get(name)
         if slot is not None:

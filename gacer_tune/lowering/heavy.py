@@ -12,9 +12,10 @@ from gacer_tune.kernels.bmm import BatchMatmul
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.depthwise import Depthwise
+from gacer_tune.kernels.narrow import NarrowConv
 from gacer_tune.kernels.program import NOTHING
 from gacer_tune.kernels.tensor import dense
-from gacer_tune.lowering import attention, gates, inverted, normed, winograd
+from gacer_tune.lowering import attention, gates, inverted, narrow, normed, winograd
 from gacer_tune.lowering.context import Epilogue, Lowering, program
 from gacer_tune.lowering.conv_node import read_conv
 from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_last, image, image_shape, images
@@ -68,15 +69,15 @@ def _conv(low: Lowering, group: Group, last: int) -> None:
     if whole is not None:
         winograd.lower(low, node.name, views, given.weight, whole)
         return
-    packed = low.weight(f"{node.name}.weight", pack.conv_weight(given.weight, given.groups, low.machine))
     if given.point:
-        product(low, node.name, "conv2d", views, packed, epilogue)
+        product(low, node.name, "conv2d", views, given.weight, epilogue)
         return
-    low.emit(node.name, "conv2d", [low.kernel(spec, [views[0], packed, *views[2:]], views[1])])
+    found, packed = narrow.convolution(low, node.name, spec, given.weight)
+    low.emit(node.name, "conv2d", [low.kernel(found, [views[0], packed, *views[2:]], views[1])])
 
 
-def product(low: Lowering, name: str, kind: str, views: Sequence[View], packed: View, epilogue: Epilogue) -> None:
-    """Rows times constant weights: a matrix product on a CPU, else a 1x1 convolution.
+def product(low: Lowering, name: str, kind: str, views: Sequence[View], weight: Array, epilogue: Epilogue) -> None:
+    """Rows times constant weights (n, k, 1, 1): a matrix product on a CPU, else, and by tiles, a 1x1 convolution.
 
     views are source (.., k), out (.., n) and the epilogue's operands (.., n), of one rank. The outer axes become one
     where the strides of all views allow it.
@@ -86,13 +87,16 @@ def product(low: Lowering, name: str, kind: str, views: Sequence[View], packed: 
     if flat is None and outer > 3:
         flat = flatten([view if flatten([view], outer) else low.materialize(name, view) for view in views], outer)
     rows = flat if flat is not None else list(views)
-    spec: BatchMatmul | Conv2d
-    if kind == "matmul" and not isinstance(low.machine, Gpu):
-        weight = dense((packed.shape[1], *packed.shape[-2:]))
-        spec = BatchMatmul(rows[0].tensor, weight, rows[1].tensor, program(epilogue, rows[2:]), constant=True)
+    wide = [_leading(view, 4 - len(view.shape)) for view in rows]
+    conv = Conv2d(wide[0].tensor, wide[1].tensor, program=program(epilogue, wide[2:]))
+    spec: BatchMatmul | Conv2d | NarrowConv
+    if kind == "matmul" and not isinstance(low.machine, Gpu) and narrow.chosen(low.machine, conv) is None:
+        packed = low.weight(f"{name}.weight", pack.conv_weight(weight, 1, low.machine))
+        matrix = dense((packed.shape[1], *packed.shape[-2:]))
+        spec = BatchMatmul(rows[0].tensor, matrix, rows[1].tensor, program(epilogue, rows[2:]), constant=True)
     else:
-        rows = [_leading(view, 4 - len(view.shape)) for view in rows]
-        spec = Conv2d(rows[0].tensor, rows[1].tensor, program=program(epilogue, rows[2:]))
+        rows = wide
+        spec, packed = narrow.convolution(low, name, conv, weight)
     low.emit(name, kind, [low.kernel(spec, [rows[0], packed, *rows[2:]], rows[1])])
 
 
@@ -142,11 +146,11 @@ def _matrix(low: Lowering, group: Group, left: View, weight: Array, bias: View |
     alone, *behind = group.parts or (group,)
     node, name = low.graph.nodes[group.first], low.graph.nodes[alone.last].outputs[0]
     epilogue = low.epilogue(alone, bias)
-    packed = low.weight(f"{node.name}.weight", pack.matrix_weight(weight.astype(np.float32), low.machine))
-    if behind and normed.lower(low, group, left, packed, epilogue):
+    turned = np.ascontiguousarray(weight.T, np.float32)[:, :, None, None]
+    if behind and normed.lower(low, group, left, turned, epilogue):
         return
     out = low.output(name, tuple(range(len(low.graph.shapes[name]))))
-    product(low, node.name, "matmul", [left, out, *epilogue.operands], packed, epilogue)
+    product(low, node.name, "matmul", [left, out, *epilogue.operands], turned, epilogue)
     if behind:
         normalisation(low, behind[0])
 

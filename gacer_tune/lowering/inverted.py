@@ -40,7 +40,9 @@ def _fused(low: Lowering, parts: Sequence[Group], nodes: Sequence[ConvNode]) -> 
     """The first and the last part of the one kernel; both the depthwise convolution where there is to be none."""
     shapes = _shapes(low, parts)
     number, last = next(i for i, node in enumerate(nodes) if node.depthwise), len(parts) - 1
-    if not isinstance(low.machine, Machine) or shapes[number + 1][0] * shapes[number + 1][1] < ROWS:
+    if not isinstance(low.machine, Machine) or low.machine.tiles:  # tiles make the products too cheap
+        return number, number
+    if shapes[number + 1][0] * shapes[number + 1][1] < ROWS:
         return number, number
     sliding = nodes[number]
     repeated = max((sliding.window[0] - 1) * sliding.dilation[0] + 1 - sliding.stride[0], 0)

@@ -11,6 +11,7 @@ import onnx
 from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Buffer, Port
 from gacer_tune.kernels import mapping
+from gacer_tune.kernels.cuda.gpu import Gpu
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.tensor import NBYTES
 from gacer_tune.lowering import fallback, heavy, images, layout, pooling, rows, transposed
@@ -124,7 +125,8 @@ def _input(low: Lowering, name: str, bound: int) -> Port:
     view = low.fresh(name, shape, dtype)
     low.buffers[view.buffer] = Buffer(name, low.buffers[view.buffer].nbytes, "input")
     low.views[name] = view
-    if low.stored(dtype) != dtype:  # images are brought into the order of convolutions on the way
+    if isinstance(low.machine, Gpu) and low.stored(dtype) != dtype:
+        # Images are brought into the order of convolutions on the way.
         order = CHANNELS_LAST if len(shape) == 4 else None
         low.views[name] = low.fresh(f"{name}.stored", shape, low.stored(dtype), order)
         low.emit(f"{name}.stored", "copy", [low.copy(view, low.views[name])])

@@ -11,7 +11,7 @@ from gacer_tune.kernels.gather import Gather
 from gacer_tune.kernels.reduce import Kind as ReduceKind
 from gacer_tune.kernels.reduce import Reduce
 from gacer_tune.kernels.rows import Kind, Rows
-from gacer_tune.kernels.tensor import Tensor
+from gacer_tune.kernels.tensor import Tensor, computed
 from gacer_tune.lowering.context import Epilogue, Lowering, program
 from gacer_tune.lowering.fusion import AXIS_MEANS_LAST, NORMS, Group, softmax_axis
 from gacer_tune.lowering.graph import Array, Node
@@ -103,7 +103,7 @@ def reduce(low: Lowering, group: Group) -> None:
     """Reduce* of ONNX; without keepdims the output is the same memory without the axes."""
     graph, node = low.graph, low.graph.nodes[group.first]
     source = low.view(node.inputs[0])
-    if node.op == "ReduceL2" and not source.dtype.startswith("float"):
+    if node.op == "ReduceL2" and not computed(source.dtype).startswith("float"):
         raise UserError(f"{node.name}: ReduceL2 of {source.dtype}, only floats are supported")
     rank, axes = len(source.shape), graph.ints(node, "axes", 1)
     if not axes:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gacer_tune.errors import UserError
-from gacer_tune.kernels import pack
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.kernels.window import Pair
+from gacer_tune.lowering import narrow
 from gacer_tune.lowering.context import CHANNELS_LAST, Epilogue, LoweredKernel, Lowering, program
 from gacer_tune.lowering.conv_node import pair, window
 from gacer_tune.lowering.convolution import along_channels, channels_behind, channels_last, image
@@ -110,10 +110,6 @@ def _conv(
     taken = weight[:, :, phase[0].taps][:, :, :, phase[1].taps]
     inputs, outputs = weight.shape[:2]
     turned = taken.reshape(groups, inputs // groups, outputs, *taken.shape[2:]).swapaxes(1, 2)
-    packed = low.weight(
-        f"{node.name}.weight",
-        pack.conv_weight(turned.reshape(groups * outputs, inputs // groups, *taken.shape[2:]), groups, low.machine),
-    )
     views = [source.permute(CHANNELS_LAST)]
     for view in (out, *epilogue.operands):
         for axis, (one, stride) in enumerate(zip(phase, strides, strict=True), start=2):
@@ -127,4 +123,6 @@ def _conv(
         groups=groups,
         program=program(epilogue, views[2:]),
     )
-    return low.kernel(spec, [views[0], packed, *views[2:]], views[1])
+    weights = turned.reshape(groups * outputs, inputs // groups, *taken.shape[2:])
+    found, packed = narrow.convolution(low, node.name, spec, weights)
+    return low.kernel(found, [views[0], packed, *views[2:]], views[1])

@@ -13,6 +13,7 @@ from gacer_tune.kernels.winograd import WAYS, Filtering, tiles, transformed, win
 from gacer_tune.kernels.winograd_conv import WinogradConv, pays
 from gacer_tune.kernels.winograd_input import WinogradInput
 from gacer_tune.kernels.winograd_output import WinogradOutput
+from gacer_tune.lowering import narrow
 from gacer_tune.lowering.context import Lowering
 from gacer_tune.lowering.graph import Array
 from gacer_tune.lowering.view import View
@@ -42,12 +43,14 @@ def choose(spec: Conv2d, vector: int) -> Filtering | None:
 
 
 def chosen(machine: Target, spec: Conv2d, out: Tensor) -> WinogradConv | None:
-    """The convolution by the best filtering, None if the direct way is better, as it is on a GPU: tensor cores make
-    products too cheap.
+    """The convolution by the best filtering, None if the direct way is better, as it is on a GPU, and by tiles: they
+    make products too cheap.
 
     out: where the outputs go, or the largest of each 2 x 2 of them if it has half of their rows.
     """
-    if not isinstance(machine, Machine) or out.strides[3] != 1 or (way := choose(spec, machine.vector)) is None:
+    if not isinstance(machine, Machine) or narrow.chosen(machine, spec) is not None:
+        return None
+    if out.strides[3] != 1 or (way := choose(spec, machine.vector)) is None:
         return None
     pool = 1 if out.shape == spec.out.shape else 2
     return WinogradConv(spec.source, out, way, spec.pad, spec.program, pool)

@@ -17,7 +17,7 @@ from gacer_tune.store.cache import Cache
 SUFFIX = ".safetensors"
 _TYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I8": np.int8,
-    "U8": np.uint8, "BOOL": np.bool_,
+    "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gacer_tune.kernels.bmm import BatchMatmul, candidates, grid, items
 from gacer_tune.kernels.machine import MACHINES, Machine
-from gacer_tune.kernels.pack import matrix_weight
+from gacer_tune.kernels.pack import conv_weight
 from gacer_tune.kernels.tensor import Tensor, dense
 from tests.support.kernels import (
     TOLERANCE,
@@ -87,7 +87,7 @@ def weighted(draw: st.DrawFn) -> BatchMatmul:
 def test_constant_weights(drawn: BatchMatmul, machine: Machine, seed: int, cut: float) -> None:
     _, _, n, k = drawn.extents
     left, right, rest = filled(drawn.left, seed), normal(seed + 50, (k, n)), epilogue(drawn.program, seed)
-    packed = matrix_weight(right, machine).reshape(-1, k, machine.pack)
+    packed = conv_weight(np.ascontiguousarray(right.T)[:, :, None, None], 1, machine).reshape(-1, k, machine.pack)
     spec = replace(drawn, right=dense(packed.shape))
     expected = left.array.astype(np.float64) @ right.astype(np.float64)
     found = outputs(spec, [left, operand(spec.right, packed), *rest], machine, cut)

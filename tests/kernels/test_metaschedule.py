@@ -23,7 +23,7 @@ from gacer_tune.kernels import conv2d
 from gacer_tune.kernels.bmm import BatchMatmul
 from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.emit.space import NotScheduledError
-from gacer_tune.kernels.pack import conv_weight, matrix_weight
+from gacer_tune.kernels.pack import conv_weight
 from gacer_tune.kernels.rules import Source, Spec, candidates
 from gacer_tune.kernels.scheduled import CHANNELS, TAPS, Scheduled, is_scheduled
 from gacer_tune.kernels.tensor import Tensor, dense
@@ -106,7 +106,10 @@ def test_a_product_with_a_batch_has_the_values_of_numpy() -> None:
     left, weight = normal(1, (2, 5, 24)), normal(2, (24, 20))
     blocks = -(-20 // MACHINE.pack)
     spec = BatchMatmul(dense(left.shape), dense((blocks, 24, MACHINE.pack)), dense((2, 5, 20)), constant=True)
-    packed = operand(dense((1, blocks, 1, 1, 24, MACHINE.pack)), matrix_weight(weight, MACHINE))
+    packed = operand(
+        dense((1, blocks, 1, 1, 24, MACHINE.pack)),
+        conv_weight(np.ascontiguousarray(weight.T)[:, :, None, None], 1, MACHINE),
+    )
     found = values(spec, tile_of(spec), (500,), [operand(spec.left, left), packed])
     assert error(found, left.astype(np.float64) @ weight) <= TOLERANCE
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gacer_tune.kernels.bmm import BatchMatmul
 from gacer_tune.kernels.machine import MACHINES, Machine
 from gacer_tune.kernels.normed import THINNEST, Normed, candidates, items, layout, pays
-from gacer_tune.kernels.pack import matrix_weight
+from gacer_tune.kernels.pack import conv_weight
 from gacer_tune.kernels.program import NOTHING
 from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.tensor import dense
@@ -52,7 +52,9 @@ def specs(draw: st.DrawFn) -> Normed:
 
 
 def with_weights(spec: Normed, weight: Array, machine: Machine) -> tuple[Normed, Operand]:
-    packed = matrix_weight(weight, machine).reshape(-1, weight.shape[0], machine.pack)
+    packed = conv_weight(np.ascontiguousarray(weight.T)[:, :, None, None], 1, machine).reshape(
+        -1, weight.shape[0], machine.pack
+    )
     right = dense(packed.shape)
     return replace(spec, product=replace(spec.product, right=right)), operand(right, packed)
 

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import onnx
+import pytest
 
 import models
 from gacer_tune.devices.bench import Bench
 from gacer_tune.events import Event
-from gacer_tune.executor import threads
+from gacer_tune.executor import amx, threads
 from gacer_tune.executor.session import Session
 from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.workload import Tenant
+from gacer_tune.kernels.machine import Machine
 from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.preparing import link_module, machine_here
 from gacer_tune.store.cache import Cache
 from gacer_tune.tenants import Compiled, Model, assemble, functions
 from tests.support.build import Array, run
 
+NEEDS_AMX = pytest.mark.skipif(bool(amx.missing()), reason=f"without AMX: {amx.missing()}")
 FOLDER = Path(tempfile.gettempdir()) / "gacer-tune-tests"
 
 
@@ -52,25 +55,42 @@ def tiny(lanes: int = 2) -> Built:
     return build([(name, models.MODELS[name]()) for name in ("tiny_branchy", "tiny_attention", "tiny_mlp")], lanes)
 
 
-def build(named: Sequence[tuple[str, onnx.ModelProto]], lanes: int = 2, **limits: Any) -> Built:
-    """Lower, compile, link and load the models on `lanes` lanes."""
-    lowered = [Model(name, "0" * 64, lowered_alone(model)) for name, model in named]
-    compiled, module, session = loaded(lowered, lanes, **limits)
+@cache
+def narrow(lanes: int = 2) -> Built:
+    """The same tenants with products of bfloat16, by loops that do what AMX does."""
+    names = ("tiny_branchy", "tiny_attention", "tiny_mlp")
+    return build([(name, models.MODELS[name]()) for name in names], lanes, emulated())
+
+
+def emulated() -> Machine:
+    """This processor as if it had tiles."""
+    return replace(machine_here(), tiles="emulated")
+
+
+def build(
+    named: Sequence[tuple[str, onnx.ModelProto]], lanes: int = 2, machine: Machine | None = None, **limits: Any
+) -> Built:
+    """Lower, compile, link and load the models on `lanes` lanes, for this machine unless another is given."""
+    machine = machine or machine_here()
+    lowered = [Model(name, "0" * 64, lowered_alone(model, machine)) for name, model in named]
+    compiled, module, session = loaded(lowered, lanes, machine, **limits)
     return Built(compiled, Bench(session), module, tuple(model for _, model in named))
 
 
-def lowered_alone(model: onnx.ModelProto) -> LoweredModel:
+def lowered_alone(model: onnx.ModelProto, machine: Machine | None = None) -> LoweredModel:
     """What a file of this model is lowered to."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
         read = load_model(path)
-    return lower_model(read, machine_here(), input_bounds(read))
+    return lower_model(read, machine or machine_here(), input_bounds(read))
 
 
-def loaded(models: Sequence[Model], lanes: int, **limits: Any) -> tuple[Compiled, Path, Session]:
+def loaded(
+    models: Sequence[Model], lanes: int, machine: Machine | None = None, **limits: Any
+) -> tuple[Compiled, Path, Session]:
     """The models compiled, linked and in memory, with their weights and without inputs."""
-    compiled = assemble(models, machine_here(), **limits)
+    compiled = assemble(models, machine or machine_here(), **limits)
     names = functions(compiled.workload)
     module = link_module(compiled, names, kernel_cache(), silent)
     session = Session(module, compiled.workload, place(compiled.workload), names, threads.allowed_cpus()[:lanes])

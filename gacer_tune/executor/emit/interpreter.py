@@ -19,6 +19,7 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
+from gacer_tune.executor import amx
 from gacer_tune.executor.emit.dispatch import CALL
 from gacer_tune.executor.emit.stealing import Tables, forget, own, pause, steal
 from gacer_tune.executor.table import COUNTER_STRIDE, ENTRY, GRAIN, ROW
@@ -39,6 +40,9 @@ def interpreter(machine: Machine) -> Any:
         tables = {name: T.arg(name, _buffer(name, dtype)) for name, dtype in _TABLES}
         epoch = T.arg("epoch", tirx.Var("epoch", "int64"))
         lanes = T.arg("lanes", tirx.Var("lanes", "int32"))
+        if machine.tiles == "amx":  # who loads the module without Python has not asked for it
+            request = (tirx.const(value, "int64") for value in (amx.ARCH_PRCTL, amx.REQUEST, amx.TILE_DATA))
+            T.evaluate(T.call_extern("int64", "syscall", *request))
         _affinity("sched_getaffinity", tables["before"])
         _affinity("sched_setaffinity", tables["own"])
         with T.parallel(0, lanes) as lane:

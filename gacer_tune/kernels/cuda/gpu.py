@@ -26,8 +26,12 @@ class Gpu:
 
     @property
     def dtype(self) -> str:
-        """How values and weights are stored."""
+        """How weights are stored, and values."""
         return "float16" if self.precision == "fp16" else "float32"
+
+    @property
+    def values(self) -> str:
+        return self.dtype
 
     @property
     def vector(self) -> int:

@@ -23,7 +23,7 @@ KEYS, VALUES, SCORES = 1, 2, 3  # operands; those of the program of the scores c
 
 def emit(spec: Attention, tile: AttentionTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: query, keys, values, operands of the scores' program, output."""
-    function = Function(name, merged_outer(spec.tensors(machine), 2))
+    function = Function(name, merged_outer(spec.tensors(machine), 2), machine)
     return function.build(_Emitter(spec, tile, machine, function).item)
 
 
@@ -79,7 +79,7 @@ class _Emitter:
             columns = []
             for i in range(count):
                 at = address(tensor, (*self.batch, k, first + offset + i))
-                columns.append(T.bind(self.function.buffers[operand][run(at, count)]))
+                columns.append(T.bind(self.function.load_from(operand, at, count, 1)))
             for i, row in enumerate(transposed(columns)):
                 T.buffer_store(panel, row, [run(first * depth + (k + i) * self.width + offset, count)])
 

@@ -10,10 +10,10 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit.function import loop, when
-from gacer_tune.kernels.tensor import ceildiv
+from gacer_tune.kernels.tensor import STORED, ceildiv
 
 Expr = Any
-LINE = 16  # float32 of a cache line
+LINE = 64  # bytes of a cache line
 
 
 def part(total: int, size: int, block: Expr, blocks: int) -> Expr:
@@ -116,7 +116,7 @@ def nest(extents: Sequence[int], body: Callable[[tuple[Expr, ...]], None]) -> No
 
 
 def fetch(buffer: Any, first: Expr, count: int) -> None:
-    """Bring the cache lines of `count` float32 from `first` on, which need not exist, to the core's second cache."""
+    """Bring the cache lines of `count` elements from `first` on, which need not exist, to the core's second cache."""
     kind = [tirx.const(value, "int32") for value in (0, 2, 1)]  # to be read, of medium locality, data
-    for line in range(0, count, LINE):
+    for line in range(0, count, LINE // STORED[str(buffer.dtype)]):
         T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", T.address_of(buffer[first + line]), *kind))

@@ -51,7 +51,7 @@ def emit(spec: BatchMatmul, tile: BmmTile, machine: Machine, name: str) -> tirx.
         left, *rest = merged_outer([left, *rest], 2)
     else:
         left, right, *rest = merged_outer([left, right, *rest], 2)
-    function = Function(name, [left, right, *rest])
+    function = Function(name, [left, right, *rest], machine)
     return function.build(Product(spec, tile, machine, function, grid(spec, tile, machine)).item)
 
 

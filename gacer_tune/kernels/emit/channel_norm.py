@@ -26,7 +26,7 @@ def emit(spec: ChannelNorm, tile: ChannelNormTile, machine: Machine, name: str) 
     tensors = list(spec.tensors(machine))
     first = len(tensors) - 1 - len(spec.program.operands)
     images = pixels_merged([tensors[0], *tensors[first:]])
-    function = Function(name, [images[0], *tensors[1:first], *images[1:]])
+    function = Function(name, [images[0], *tensors[1:first], *images[1:]], machine)
     return function.build(_Emitter(spec, tile, machine, function).item)
 
 

@@ -38,7 +38,7 @@ class Channels:
 
 def emit(spec: Conv2d, tile: ConvTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, packed weights, operands of the program, output."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
     return function.build(Convolution(spec, tile, machine, function).item)
 
 

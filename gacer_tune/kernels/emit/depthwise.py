@@ -21,7 +21,7 @@ Expr = Any
 
 def emit(spec: Depthwise, tile: PlaneTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, packed weights, operands of the program, output."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
     return function.build(Sliding(spec, tile, machine, function).item)
 
 

@@ -13,6 +13,8 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import elementwise, scalar
+from gacer_tune.kernels.emit.bfloat16 import rounded, widened
+from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.program import Arg, Program
 from gacer_tune.kernels.tensor import Tensor
 
@@ -21,10 +23,13 @@ Index = Sequence[Any]
 
 
 class Function:
-    """Operands by number, in the order of the function's parameters. Booleans are stored as one byte each."""
+    """Operands by number, in the order of the function's parameters. Booleans are stored as one byte each.
 
-    def __init__(self, name: str, tensors: Sequence[Tensor]) -> None:
-        self.name, self.tensors = name, tuple(tensors)
+    machine: rounds to bfloat16 as it can; without, as any can.
+    """
+
+    def __init__(self, name: str, tensors: Sequence[Tensor], machine: Machine | None = None) -> None:
+        self.name, self.tensors, self.machine = name, tuple(tensors), machine
         self.buffers: list[Any] = []
 
     def build(self, body: Callable[[Expr], None]) -> tirx.PrimFunc:
@@ -49,28 +54,35 @@ class Function:
 
     def part(self, numbers: Sequence[int]) -> Function:
         """What a part of the kernel has of its operands, in its own order; only while the body is emitted."""
-        found = Function(self.name, [self.tensors[number] for number in numbers])
+        found = Function(self.name, [self.tensors[number] for number in numbers], self.machine)
         found.buffers = [self.buffers[number] for number in numbers]
         return found
 
     def load(self, operand: int, index: Index, width: int = 1) -> Expr:
         """The element at index, or width elements along the last axis."""
-        tensor, buffer = self.tensors[operand], self.buffers[operand]
+        tensor = self.tensors[operand]
         step = tensor.strides[-1] if tensor.strides else 0
-        at = address(tensor, index)
+        return self.load_from(operand, address(tensor, index), width, step)
+
+    def load_from(self, operand: int, at: Expr, width: int, step: int) -> Expr:
+        """width elements that lie `step` apart, from an offset on."""
+        tensor, buffer = self.tensors[operand], self.buffers[operand]
         if width == 1:
             value = buffer[at]
         elif step == 0:
             value = T.broadcast(buffer[at], width)
         else:
             value = buffer[T.ramp(at, step, width)]
+        if tensor.dtype == "bfloat16":
+            return widened(value)
         return scalar.cast(value, "bool") if tensor.dtype == "bool" else value
 
     def store(self, operand: int, index: Index, value: Expr) -> None:
         """Store a vector (along the last axis) or one element."""
         tensor = self.tensors[operand]
         at, width = address(tensor, index), scalar.lanes(value)
-        value = scalar.cast(value, stored(tensor.dtype))
+        narrow = tensor.dtype == "bfloat16"
+        value = rounded(value, self.machine) if narrow else scalar.cast(value, stored(tensor.dtype))
         T.buffer_store(self.buffers[operand], value, [at if width == 1 else T.ramp(at, tensor.strides[-1], width)])
 
     def finish(self, program: Program, first: int, index: Index, value: Expr | None, width: int) -> Expr:
@@ -98,7 +110,7 @@ class Function:
 
 
 def stored(dtype: str) -> str:
-    return "uint8" if dtype == "bool" else dtype
+    return {"bool": "uint8", "bfloat16": "uint16"}.get(dtype, dtype)
 
 
 def address(tensor: Tensor, index: Index) -> Expr:

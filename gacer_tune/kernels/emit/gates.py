@@ -18,7 +18,7 @@ Expr = Any
 
 def emit(spec: Gates, tile: GatesTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: left, packed weights, operands of the program, outputs."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
     return function.build(_Emitter(spec, tile, machine, function).item)
 
 

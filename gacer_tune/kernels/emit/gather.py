@@ -13,7 +13,7 @@ from gacer_tune.kernels.emit.blocks import block_of, nest, sweep, unravel
 from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.gather import Gather, layout
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.tensor import NBYTES
+from gacer_tune.kernels.tensor import STORED
 
 Expr = Any
 
@@ -21,8 +21,8 @@ Expr = Any
 def emit(spec: Gather, tile: RowsTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: table, indices, output."""
     found = layout(spec)
-    function = Function(name, found.tensors)
-    table, lanes = found.tensors[0], machine.vector * NBYTES["float32"] // NBYTES[found.tensors[0].dtype]
+    function = Function(name, found.tensors, machine)
+    table, lanes = found.tensors[0], machine.vector * STORED["float32"] // STORED[found.tensors[0].dtype]
     *walked, last = found.block or (1,)
     extent = table.shape[len(found.outer)]
 

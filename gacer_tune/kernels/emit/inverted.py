@@ -39,7 +39,7 @@ class Stage(Function):
 
 def emit(spec: Inverted, tile: InvertedTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands as `Inverted.tensors` has them."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
     return function.build_from(_Emitter(spec, tile, machine, function).start)
 
 

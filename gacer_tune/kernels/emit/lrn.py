@@ -20,7 +20,7 @@ Expr = Any
 
 def emit(spec: Lrn, tile: RowsTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, operands of the program, output."""
-    function = Function(name, merged_outer(spec.tensors(machine), 1))
+    function = Function(name, merged_outer(spec.tensors(machine), 1), machine)
     channels, before = spec.out.shape[-1], (spec.size - 1) // 2
     behind = spec.size - 1 - before
 

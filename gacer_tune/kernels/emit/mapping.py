@@ -17,7 +17,7 @@ Expr = Any
 
 def emit(spec: Map, tile: MapTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: those of the program, then the output."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
     outer, last = spec.out.shape[:-1], spec.out.shape[-1]
     rows, blocks = spec.out.size // last, ceildiv(last, tile.block)
     whole, vectors = last // machine.vector, tile.block // machine.vector

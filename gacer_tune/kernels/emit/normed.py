@@ -18,7 +18,7 @@ Expr = Any
 
 def emit(spec: Normed, tile: NormedTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands as `Normed.tensors` has them."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
 
     def item(number: Expr) -> None:
         first, last = 2 + len(spec.product.program.operands), len(function.tensors) - 1

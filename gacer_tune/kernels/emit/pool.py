@@ -36,7 +36,7 @@ class Value:
 def emit(spec: Pool, tile: PlaneTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, operands of the program, output."""
     axes = (0, 1, 2, 3) if spec.along == "channels" else (0, 1, 3, 2)  # vectors run along the last one
-    function = Function(name, [part_of(tensor, axes) for tensor in spec.tensors(machine)])
+    function = Function(name, [part_of(tensor, axes) for tensor in spec.tensors(machine)], machine)
     return function.build(_Emitter(spec, tile, machine, function).item)
 
 
@@ -91,7 +91,7 @@ class _Emitter:
             at = column_of(self.window, column + value.column, x)
             start = address(source, self.index(strip, row, at, value.channel))
             step = source.strides[3] * (self.window.stride[1] if self.along_columns else 1)
-            found = self.function.buffers[0][start if value.width == 1 else T.ramp(start, step, value.width)]
+            found = self.function.load_from(0, start, value.width, step)
             where = run(value.at, value.width)
             before = accumulators[where]
             after = before + found if self.spec.kind == "avg" else tirx.max(before, found)

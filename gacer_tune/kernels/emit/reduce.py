@@ -13,6 +13,7 @@ from gacer_tune.kernels.emit.fold import PROD, SUM, Fold, Monoid, fold_lanes, la
 from gacer_tune.kernels.emit.function import Function
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.reduce import Reduce, ReduceTile, blocks, layout
+from gacer_tune.kernels.tensor import computed
 
 Expr = Any
 Index = tuple[Expr, ...]
@@ -20,7 +21,7 @@ Index = tuple[Expr, ...]
 
 def emit(spec: Reduce, tile: ReduceTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, operands of the program, output."""
-    function = Function(name, layout(spec, machine).tensors)
+    function = Function(name, layout(spec, machine).tensors, machine)
     return function.build(_Emitter(spec, tile, machine, function).item)
 
 
@@ -51,7 +52,7 @@ def result_of(spec: Reduce, folded: Expr) -> Expr:
 class _Emitter:
     def __init__(self, spec: Reduce, tile: ReduceTile, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
-        self.layout, self.dtype = layout(spec, machine), spec.source.dtype
+        self.layout, self.dtype = layout(spec, machine), computed(spec.source.dtype)
         self.monoid = monoid_of(spec.kind, self.dtype)
 
     def item(self, item: Expr) -> None:

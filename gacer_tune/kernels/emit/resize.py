@@ -21,7 +21,7 @@ Expr = Any
 
 def emit(spec: Resize, tile: PlaneTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, operands of the program, output."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
     rows, columns = position(spec, 1), position(spec, 2)
 
     def nearest(strip: Strip, column: Expr) -> None:

@@ -27,7 +27,7 @@ def emit(spec: Rows, tile: RowsTile, machine: Machine, name: str) -> tirx.PrimFu
     tensors = list(spec.tensors(machine))
     first = len(tensors) - 1 - len(spec.program.operands)
     merged = merged_outer([tensors[0], *tensors[first:]], 1)
-    function = Function(name, [merged[0], *tensors[1:first], *merged[1:]])
+    function = Function(name, [merged[0], *tensors[1:first], *merged[1:]], machine)
     rows = RowWise(spec, machine, function)
 
     def item(number: Expr) -> None:

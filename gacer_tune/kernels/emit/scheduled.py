@@ -33,7 +33,7 @@ def emit(spec: Any, tile: Scheduled, machine: Machine, name: str) -> tirx.PrimFu
         raise NotScheduledError("MetaSchedule is not asked about this kernel")
     tensors = spec.tensors(machine)
     arranged = nested(scheduled(product, tile, machine), machine)
-    function = Function(name, tensors)
+    function = Function(name, tensors, machine)
     function.buffers = [tirx.decl_buffer((t.span,), stored(t.dtype), f"b{i}") for i, t in enumerate(tensors)]
     body = _Rewriter(spec, product, machine, function, arranged).body()
     require_one_loop(body, tile.count)

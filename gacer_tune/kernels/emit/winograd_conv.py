@@ -12,6 +12,7 @@ from gacer_tune.kernels.emit.bmm import add_products, begin_of, each_vector, row
 from gacer_tune.kernels.emit.function import Function, loop
 from gacer_tune.kernels.emit.winograd import Place, image_tile, put_tile
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.tensor import STORED
 from gacer_tune.kernels.winograd_conv import VECTORS, Run, WinogradConv, items, register_tiles
 
 Expr = Any
@@ -19,7 +20,7 @@ Expr = Any
 
 def emit(spec: WinogradConv, tile: Run, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, packed weights, operands of the program, output."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
     return function.build(_Emitter(spec, tile, machine, function).item)
 
 
@@ -27,7 +28,8 @@ class _Emitter:
     def __init__(self, spec: WinogradConv, tile: Run, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
         self.points, self.inputs, self.outputs = spec.way.points, spec.source.shape[3], spec.out.shape[3]
-        self.apart = self.points * self.inputs + LINE  # so that tiles do not all fall into the same set of a cache
+        # So that tiles do not all fall into the same set of a cache.
+        self.apart = self.points * self.inputs + LINE // STORED["float32"]
         self.rows, self.items = register_tiles(spec, tile), items(spec, tile, machine)
         self.before: Any = None  # (tiles of the item, points, input channels)
         self.after: Any = None  # (tiles of the item, points, a pack of output channels)

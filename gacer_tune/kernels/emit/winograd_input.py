@@ -13,7 +13,7 @@ from gacer_tune.kernels.winograd_input import WinogradInput
 
 def emit(spec: WinogradInput, tile: TransformTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, output."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
 
     def body(place: Place) -> None:
         for point, value in enumerate(image_tile(function, spec, place, machine.vector)):

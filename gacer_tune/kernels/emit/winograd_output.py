@@ -17,7 +17,7 @@ Expr = Any
 
 def emit(spec: WinogradOutput, tile: TransformTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, operands of the program, output."""
-    function = Function(name, spec.tensors(machine))
+    function = Function(name, spec.tensors(machine), machine)
 
     def body(place: Place) -> None:
         def product(point: int) -> Expr:

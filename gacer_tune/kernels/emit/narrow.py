@@ -1,0 +1,203 @@
+"""Emits `NarrowConv` kernels; see gacer_tune.kernels.narrow for what a variant is."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+from tvm import tirx
+from tvm.script.ir_builder import tirx as T
+
+from gacer_tune.kernels.emit.bfloat16 import rounded
+from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, run, sized, splat, unravel
+from gacer_tune.kernels.emit.function import Function, address, loop, when
+from gacer_tune.kernels.emit.tiles import LEFT, RIGHT, SUMS, Lines, Tiles
+from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.narrow import BLOCK, DEPTH, PIXELS, NarrowConv, NarrowTile, cuts, panel
+from gacer_tune.kernels.tensor import ceildiv
+
+Expr = Any
+AHEAD = 16  # steps of the sum: so long before they are needed weights are asked for
+_TILE = PIXELS * DEPTH  # bfloat16 of a tile
+
+
+def emit(spec: NarrowConv, tile: NarrowTile, machine: Machine, name: str) -> tirx.PrimFunc:
+    """Operands: source, packed weights, operands of the program, output."""
+    function = Function(name, spec.tensors(machine), machine)
+    return function.build(lambda item: _Item(spec, tile, machine, function, item).emit())
+
+
+class _Item:
+    """One work item."""
+
+    def __init__(self, spec: NarrowConv, tile: NarrowTile, machine: Machine, function: Function, item: Expr) -> None:
+        self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
+        self.panel = panel(spec, tile)
+        images, rows, columns, blocks = cuts(spec, tile)
+        # Neighbouring items share weights, as those of one lane do.
+        self.blocks, self.image, row, column = unravel(item, (blocks, images, rows, columns))
+        self.row, self.column = row * tile.rows, column * tile.columns
+
+    def emit(self) -> None:
+        self.sums = Lines(self.panel.deep * PIXELS * BLOCK, "float32")
+        if not self.spec.direct:
+            self.pixels = Lines(self.panel.size, "uint16")
+            self.gather()
+        tiles = Tiles(self.machine)
+        blocks = partial(block_of, self.spec.blocks, self.tile.blocks, self.blocks)
+        if self.tile.order == "ohw":
+            with blocks() as block, loop(self.panel.steps) as step:
+                self.add_up(tiles, block, step)
+        else:
+            with loop(self.panel.steps) as step, blocks() as block:
+                self.add_up(tiles, block, step)
+        tiles.release()
+
+    def gather(self) -> None:
+        """Round the pixels that the item needs, phase by phase; those outside of the image are 0."""
+        spec, (_, height, width, _) = self.spec, self.spec.source.shape
+        rows = self.tile.rows + spec.reach[0]
+        with loop(spec.phases[0]) as down, loop(rows) as i, loop(spec.phases[1]) as across, loop(self.panel.width) as j:
+            y = T.bind((self.row + i) * spec.stride[0] + down - spec.pad[0])
+            x = T.bind((self.column + j) * spec.stride[1] + across - spec.pad[1])
+            at = T.bind(self.line((down, across), 0, i * self.panel.width + j))
+            if spec.folds:
+                self.clear(at)
+                when(tirx.all(y >= 0, y < height), lambda: self.fold(y, x, at))
+            else:
+                inside = tirx.all(y >= 0, y < height, x >= 0, x < width)
+                when(inside, lambda: self.round((self.image, y, x), at), lambda: self.clear(at))
+
+    def round(self, pixel: tuple[Expr, ...], at: Expr) -> None:
+        """All channels of a pixel."""
+        whole, rest = divmod(self.spec.source.shape[3], DEPTH)
+        vector = self.machine.vector
+
+        def keep(chunk: Expr, first: int, width: int) -> None:
+            self.pixels.store(at + chunk * self.between + first, self.narrow((*pixel, chunk * DEPTH + first), width))
+
+        if whole:
+            with loop(whole) as chunk:
+                for first, width in pieces(0, DEPTH, DEPTH if self.spec.source.dtype == "bfloat16" else vector):
+                    keep(chunk, first, width)
+        if rest:
+            self.zeros(at + whole * self.between)
+            for first, width in pieces(0, rest, vector):
+                keep(whole, first, width)
+
+    def fold(self, y: Expr, x: Expr, at: Expr) -> None:
+        """What a row of the window meets from a pixel on, of each channel, to one line; the line is 0 before."""
+        channels, across = self.spec.source.shape[3], self.spec.window[1]
+        step, width = self.spec.dilation[1], self.spec.source.shape[2]
+
+        def keep(value: Expr, number: int) -> None:
+            where = at + (number // DEPTH) * self.between + number % DEPTH
+            self.pixels.store(where, rounded(T.bind(value), self.machine))
+
+        def whole() -> None:
+            tensor = self.spec.source
+            for c in range(channels):
+                for number, count in _within_lines(c * across, (c + 1) * across, self.machine.vector):
+                    begin = address(tensor, (self.image, y, x + (number - c * across) * step, c))
+                    keep(self.function.load_from(0, begin, count, step * tensor.strides[2]), number)
+
+        def some() -> None:
+            for s in range(across):
+                when(tirx.all(x + s * step >= 0, x + s * step < width), partial(one, s))
+
+        def one(s: int) -> None:
+            for c in range(channels):
+                keep(self.function.load(0, (self.image, y, x + s * step, c)), c * across + s)
+
+        when(tirx.all(x >= 0, x + (across - 1) * step < width), whole, some)
+
+    def narrow(self, index: tuple[Expr, ...], width: int) -> Expr:
+        """Neighbouring channels of the source as bfloat16."""
+        source = self.spec.source
+        if source.dtype == "bfloat16" and source.strides[3] == 1:
+            return self.function.buffers[0][run(address(source, index), width)]
+        return rounded(T.bind(self.function.load(0, index, width)), self.machine)
+
+    def clear(self, at: Expr) -> None:
+        with loop(self.spec.chunks) as chunk:
+            self.zeros(at + chunk * self.between)
+
+    def zeros(self, at: Expr) -> None:
+        self.pixels.store(at, splat(0, DEPTH, "uint16"))
+
+    @property
+    def between(self) -> int:
+        """bfloat16 from a chunk to the next one."""
+        return prod(self.spec.phases) * self.panel.plane * DEPTH
+
+    def line(self, phase: tuple[Expr, Expr], chunk: Expr, pixel: Expr) -> Expr:
+        """Where a pixel's channels of a chunk begin in the panel."""
+        plane = phase[0] * self.spec.phases[1] + phase[1]
+        return chunk * self.between + (plane * self.panel.plane + pixel) * DEPTH
+
+    def add_up(self, tiles: Tiles, block: Expr, step: Expr) -> None:
+        """A few tiles of pixels times a block of outputs, over the window and all channels."""
+        first = T.bind(self.first(step))
+        with loop(min(2, ceildiv(self.spec.out.shape[3], BLOCK // 2))) as half:
+            self.add_up_half(tiles, block * 2 + half, first)
+            for i in range(self.panel.deep):
+                tiles.store(SUMS + i, self.sums, i * PIXELS * BLOCK + half * (BLOCK // 2), BLOCK)
+        self.finish(block, first)
+
+    def first(self, step: Expr) -> Expr:
+        """The first pixel of a step, counted from the item's own first one."""
+        count = self.panel.deep * PIXELS
+        last = self.spec.out.shape[2] - count - self.column
+        return tirx.min(step * count, last) if self.spec.direct else step * count
+
+    def load(self, tiles: Tiles, i: int, pixel: Expr, tap: tuple[Expr, Expr], chunk: Expr) -> None:
+        """Tile i of the pixels from one on that a tap of the window meets."""
+        spec, source = self.spec, self.spec.source
+        if spec.direct:
+            at = address(source, (self.image, 0, self.column + pixel + i * PIXELS, chunk * DEPTH))
+            tiles.load(LEFT, self.function.buffers[0], at, source.strides[2])
+            return
+        down, across = tap[0] * spec.dilation[0], tap[1] * spec.dilation[1]
+        phase = down % spec.stride[0], across % spec.stride[1]
+        beyond = (down // spec.stride[0]) * self.panel.width + across // spec.stride[1]
+        at = self.line(phase, chunk, beyond + pixel + i * PIXELS)
+        tiles.load(LEFT, self.pixels.buffer, self.pixels.start + at, DEPTH)
+
+    def add_up_half(self, tiles: Tiles, block: Expr, first: Expr) -> None:
+        """The same for half a block."""
+        spec = self.spec
+        for i in range(self.panel.deep):
+            tiles.zero(SUMS + i)
+        with loop(spec.taps[0]) as r, loop(spec.taps[1]) as s, loop(spec.chunks) as k:
+            weights = (((block * spec.taps[0] + r) * spec.taps[1] + s) * spec.chunks + k) * _TILE
+            fetch(self.function.buffers[1], weights + AHEAD * _TILE, _TILE)
+            tiles.load(RIGHT, self.function.buffers[1], weights, DEPTH)
+            for i in range(self.panel.deep):
+                self.load(tiles, i, first, (r, s), k)
+                tiles.dot(SUMS + i, LEFT, RIGHT)
+
+    def finish(self, block: Expr, first: Expr) -> None:
+        """Run the program on the sums that belong to outputs, and store them."""
+        _, height, width, outputs = self.spec.out.shape
+        with loop(self.panel.deep * PIXELS) as i:
+            at, across = T.bind(first + i), self.panel.width
+            row, column = (0, at) if self.tile.rows == 1 else (T.bind(at // across), T.bind(at % across))
+            y, x = T.bind(self.row + row), T.bind(self.column + column)
+            real = tirx.all(row < self.tile.rows, column >= 0, column < self.tile.columns, y < height, x < width)
+            pixel = (self.image, y, x)
+            when(real, lambda: sized(block, outputs, BLOCK, lambda count: self.store(pixel, block, i, count)))
+
+    def store(self, pixel: tuple[Expr, ...], block: Expr, i: Expr, count: int) -> None:
+        program, out = self.spec.program, len(self.function.tensors) - 1
+        for first, width in pieces(0, count, self.machine.vector):
+            index = (*pixel, block * BLOCK + first)
+            value = T.bind(self.sums.vector(i * BLOCK + first, width))
+            self.function.store(out, index, self.function.finish(program, 2, index, value, width))
+
+
+def _within_lines(start: int, stop: int, vector: int) -> list[tuple[int, int]]:
+    """(first, width) of vectors that cover [start, stop), none of them in two lines."""
+    ends = [*range((start // DEPTH + 1) * DEPTH, stop, DEPTH), stop]
+    return [part for first, last in pairwise((start, *ends)) for part in pieces(first, last, vector)]
