@@ -59,9 +59,15 @@ def compare(module: Module, options: Options, say: Say) -> Comparison:
         errors=errors,
         skipped=skipped,
         versions=peers.versions(options.names),
-        machine={"cpu": fingerprint.cpu, "isa": fingerprint.isa, "lanes": len(task.cpus), "cores": os.cpu_count()},
+        machine={
+            "cpu": fingerprint.cpu,
+            "isa": module.artifact.manifest["isa"],
+            "lanes": len(task.cpus),
+            "cores": os.cpu_count(),
+        },
         rounds=options.rounds,
         others=others,
+        precision=task.precision,
     )
 
 
@@ -73,7 +79,7 @@ def task_of(module: Module, paths: Mapping[str, Path], seed: int) -> Task:
         values = sample(tenant, seed)
         inputs[tenant.name] = {name: values[name] for name in names}
     outputs = {tenant.name: tuple(port.name for port in tenant.outputs) for tenant in module.workload.tenants}
-    return Task(models, inputs, outputs, module.session.cpus)
+    return Task(models, inputs, outputs, module.session.cpus, module.artifact.precision)
 
 
 def ours(module: Module, task: Task) -> list[System]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gacer_tune.bench.system import OURS, OURS_SEQUENTIAL
-from gacer_tune.checking import TOLERANCE
+from gacer_tune.checking import TOLERANCES
 from gacer_tune.search.acceptance import p_faster
 
 Errors = Mapping[str, Mapping[str, float]]  # system -> tenant/output -> relative error
@@ -47,6 +47,7 @@ class Comparison:
     machine: Mapping[str, Any]
     rounds: int
     others: float
+    precision: str = "fp32"
 
     def line(self, name: str) -> Line:
         return next(line for line in self.lines if line.name == name)
@@ -66,12 +67,12 @@ class Comparison:
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """`SYSTEM: TENANT/OUTPUT` where results differ by more than the tolerance."""
+        """`SYSTEM: TENANT/OUTPUT` where results differ by more than the precision allows."""
         return tuple(
             f"{system}: {output}"
             for system, row in self.errors.items()
             for output, error in row.items()
-            if not error <= TOLERANCE
+            if not error <= TOLERANCES[self.precision]
         )
 
     def document(self) -> dict[str, Any]:
@@ -91,6 +92,7 @@ class Comparison:
             "skipped": self.skipped,
             "versions": self.versions,
             "rounds": self.rounds,
+            "precision": self.precision,
             "machine": self.machine,
             "others": self.others,
         }

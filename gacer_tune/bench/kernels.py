@@ -85,7 +85,7 @@ def record(module: Module) -> Recorded:
     if not isinstance(loaded, Loaded):
         raise UserError(f"{module.artifact.folder}: made for a GPU, kernels are timed one by one on CPU cores only")
     before = Usage.now()
-    with measuring(module.session.cpus) as turn:
+    with measuring(module.session.cpus, module.artifact.precision) as turn:
         for _ in range(TURNS):
             turns.append(turn())
             module.run(inputs)

@@ -1,4 +1,4 @@
-"""OpenVINO as a peer: its CPU device with the hint for latency, computing in float32 as all the others do.
+"""OpenVINO as a peer: its CPU device with the hint for latency, computing in the precision that we compute in.
 
 Where the processor has instructions for it, its own default would be bfloat16. Inputs and outputs are shared with the
 caller, its way without copies. With several models at once its threads are not pinned: it pins those of each model
@@ -14,6 +14,7 @@ from typing import Any
 from gacer_tune.bench.system import Arrays, RefusedError, RunOne, System, Task, all_at_once, one_by_one
 
 NAME = "openvino"
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 def systems(task: Task, stack: ExitStack) -> list[System]:
@@ -31,7 +32,7 @@ def _requests(task: Task, threads: int, pinning: bool) -> dict[str, RunOne]:
     import openvino
 
     core = openvino.Core()
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[task.precision]}
     settings["ENABLE_CPU_PINNING"] = pinning
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads

@@ -56,10 +56,13 @@ def roofline(turns: Sequence[Turn], lanes: int) -> Roofline:
 
 
 @contextmanager
-def measuring(cpus: Sequence[int]) -> Iterator[Callable[[], Turn]]:
-    """What measures on these CPUs whenever it is called, for a third of a second; first our product is compiled."""
+def measuring(cpus: Sequence[int], precision: str = "fp32") -> Iterator[Callable[[], Turn]]:
+    """What measures on these CPUs whenever it is called, for a third of a second; first our product is compiled.
+
+    precision: of our product; numpy's is float32.
+    """
     command = [sys.executable, "-m", "gacer_tune.bench.blas", ",".join(map(str, cpus))]
-    product = _product_here(cpus)
+    product = _product_here(cpus, precision)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as numpy:
         asked, told = numpy.stdin, numpy.stdout
         assert asked is not None and told is not None
@@ -73,7 +76,7 @@ def measuring(cpus: Sequence[int]) -> Iterator[Callable[[], Turn]]:
         yield turn
 
 
-def _product_here(cpus: Sequence[int]) -> Callable[[], float]:
+def _product_here(cpus: Sequence[int], precision: str) -> Callable[[], float]:
     """Measures operations a second of our fastest product of two square matrices, cut over all lanes."""
     from gacer_tune.devices.bench import Bench
     from gacer_tune.devices.profiling import most_variants, with_variant
@@ -86,7 +89,7 @@ def _product_here(cpus: Sequence[int]) -> Callable[[], float]:
     from gacer_tune.temporary import temporary_folder
     from gacer_tune.tenants import Model, assemble, functions
 
-    machine = machine_here()
+    machine = machine_here(precision)
     with temporary_folder() as folder:
         path = folder / "product.onnx"
         path.write_bytes(_product())

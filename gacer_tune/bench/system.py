@@ -30,12 +30,14 @@ class Task:
     """What every system runs. models: serialized ONNX with static shapes; all are by tenant, in the same order.
 
     inputs are in the order of the model's own; outputs are the names that are compared; cpus are those of the lanes.
+    precision: what the models are multiplied in by us, and by peers that can.
     """
 
     models: Mapping[str, bytes]
     inputs: Mapping[str, Mapping[str, Array]]
     outputs: Mapping[str, tuple[str, ...]]
     cpus: tuple[int, ...]
+    precision: str = "fp32"
 
     @property
     def default_threads(self) -> int:

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from gacer_tune.settings import PRECISIONS
 from gacer_tune.store.journal import Journal
 from models import MODELS
 from tests.bench.chart import chart
@@ -45,11 +46,13 @@ class Bench:
     against: str
     command: str
     run: Run
+    precision: str = "fp32"
 
     def entry(self, kind: str, name: str) -> dict[str, Any]:
         """Tune and compare one entry; the record of it."""
         out = self.work / "bench" / name
         tune = ["tune", *(str(self.model(one)) for one in name.split("+")), "--out", str(out), "--budget", self.budget]
+        tune += [] if self.precision == "fp32" else ["--precision", self.precision]
         compare = ["bench", str(out), "--against", self.against, "--rounds", str(self.rounds), "--json"]
         head = {"set": kind, "name": name, "command": self.command, "budget": self.budget}
         try:
@@ -104,7 +107,8 @@ def main(arguments: Sequence[str], run: Run = gacer_tune) -> int:
     except ValueError as error:
         sys.stderr.write(f"error: --names: {error}\n")
         return 2
-    bench = Bench(given.work, given.budget, given.rounds, given.against, command_of(arguments), run)
+    command = command_of(arguments)
+    bench = Bench(given.work, given.budget, given.rounds, given.against, command, run, given.precision)
     try:
         for number, (kind, name) in enumerate(wanted, start=1):
             record = bench.entry(kind, name)
@@ -140,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--budget", default="20s", metavar="TIME", help="for tuning an entry (default 20s)")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="how often each system is timed")
     parser.add_argument("--against", default="onnxruntime,openvino,tvm", metavar="NAMES", help="the peers")
+    parser.add_argument("--precision", choices=PRECISIONS["cpu"], default="fp32", help="ours, and of peers that can")
     parser.add_argument("--render", action="store_true", help="only write the page from the results that are there")
     parser.add_argument("--work", type=Path, default=ROOT / "build", metavar="DIR", help="for models and results")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", metavar="DIR", help="where the page goes")

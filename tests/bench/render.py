@@ -92,8 +92,10 @@ def _conditions(entries: Sequence[Entry]) -> str:
     dates = sorted(entry.at[:10] for entry in entries)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     rounds = sorted({entry.bench["rounds"] for entry in entries})
+    rounded = {entry.bench.get("precision", "fp32") for entry in entries} - {"fp32"}
     lines = [
         f"- machine: {machine['cpu']}, {machine['isa']}, {machine['lanes']} of {machine['cores']} cores",
+        *(f"- precision: {one}, also of OpenVINO; ONNX Runtime knows float32 only" for one in sorted(rounded)),
         f"- versions: {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}",
         f"- measured: {when}, {' or '.join(map(str, rounds))} rounds, tuned for "
         f"{' or '.join(sorted({entry.budget for entry in entries}))} each",

@@ -17,6 +17,7 @@ from tests.cli.support import Cli
 KEYS = {
     "tenants", "ours_s", "ours_sequential_s", "peers", "best_peer", "ratio_best_peer", "ratio_per_peer", "best_modes",
     "systems", "errors", "wrong", "skipped", "versions", "rounds", "machine", "others",
+    "precision",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from gacer_tune.ir.schedule import sequential
 from gacer_tune.ir.workload import Workload
 from tests.cli.support import Cli
 from tests.support.build import model, node
+from tests.support.compiled import NEEDS_AMX
 from tests.support.workloads import chain
 
 ROOF = Roofline(sgemm_flops_s=200e3, copy_nbytes_s=40e3, sgemm_by="numpy", lanes=2)
@@ -98,9 +99,10 @@ def test_the_roofline_is_of_the_middle_turn() -> None:
     assert roofline(turns[:1], 4) == Roofline(9.0, 3.0, "our kernel", 4)
 
 
-def test_the_roofline_of_this_machine() -> None:
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=NEEDS_AMX)])
+def test_the_roofline_of_this_machine(precision: str) -> None:
     cpus = sorted(os.sched_getaffinity(0))[:2]
-    with measuring(cpus) as turn:
+    with measuring(cpus, precision) as turn:
         found = [turn() for _ in range(2)]
     for one in found:
         assert 1e9 < one.ours_flops_s < 1e13 * len(cpus)
@@ -110,7 +112,7 @@ def test_the_roofline_of_this_machine() -> None:
 
 def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = iter([Turn(5e10, 9e10 + i * 1e9, 2e10) for i in range(21)])
-    monkeypatch.setattr("gacer_tune.bench.kernels.measuring", lambda _: nullcontext(lambda: next(turns)))
+    monkeypatch.setattr("gacer_tune.bench.kernels.measuring", lambda *_: nullcontext(lambda: next(turns)))
     monkeypatch.setattr("gacer_tune.bench.kernels.TURNS", 21)
     said = cli("inspect", artifact, "--kernels", "--json")
     assert said.code == 0, said.err
@@ -141,7 +143,7 @@ def test_a_busy_machine_is_told(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
     """Of three cores that were busy for ten seconds, one with our work."""
     usages = iter([Usage(0.0, 0.0, 0.0), Usage(10.0, 30.0, 10.0), Usage(20.0, 30.0, 10.0), Usage(30.0, 40.0, 20.0)])
     monkeypatch.setattr(Usage, "now", lambda: next(usages))
-    monkeypatch.setattr("gacer_tune.bench.kernels.measuring", lambda _: nullcontext(lambda: Turn(5e10, 9e10, 2e10)))
+    monkeypatch.setattr("gacer_tune.bench.kernels.measuring", lambda *_: nullcontext(lambda: Turn(5e10, 9e10, 2e10)))
     monkeypatch.setattr("gacer_tune.bench.kernels.TURNS", 1)
     monkeypatch.setattr("gacer_tune.cli.kernels.find_spec", lambda _: None)
     busy = cli("inspect", artifact, "--kernels", "--json")

@@ -109,6 +109,23 @@ def test_peers_that_were_not_asked_are_told_from_those_that_cannot() -> None:
     assert "cannot run it" not in page
 
 
+def test_a_precision_is_asked_for_and_told(folders: list[str], tmp_path: Path) -> None:
+    run = Runner(precision="bf16")
+    assert main([*folders, "--names", "lstm", "--precision", "bf16"], run) == 0
+    tune, compare = run.asked
+    assert tune[tune.index("--precision") + 1] == "bf16" and "--precision" not in compare
+    page = (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert "- precision: bf16, also of OpenVINO; ONNX Runtime knows float32 only\n" in page
+    assert "--precision" not in [argument for asked in asked_plainly(folders) for argument in asked]
+
+
+def asked_plainly(folders: list[str]) -> list[list[str]]:
+    """What is run where no precision is given."""
+    run = Runner()
+    assert main([*folders, "--names", "lstm"], run) == 0
+    return run.asked
+
+
 def test_the_chart_has_a_bar_for_each_peer() -> None:
     root = ElementTree.fromstring(chart(newest(RECORDS)))
     space = "{http://www.w3.org/2000/svg}"
@@ -147,8 +164,8 @@ def test_the_sets_are_as_promised() -> None:
 class Runner:
     """Stands for gacer-tune; `fails` names the command and the entry that fail, `stops` the entry interrupted."""
 
-    def __init__(self, fails: tuple[str, str] = ("", ""), stops: str = "") -> None:
-        self.fails, self.stops = fails, stops
+    def __init__(self, fails: tuple[str, str] = ("", ""), stops: str = "", precision: str = "fp32") -> None:
+        self.fails, self.stops, self.precision = fails, stops, precision
         self.asked: list[list[str]] = []
 
     def __call__(self, arguments: Sequence[str]) -> Any:
@@ -161,7 +178,7 @@ class Runner:
             raise KeyboardInterrupt
         if arguments[0] == "tune":
             return {"speedup": 1.1, "p_value": 0.01, "accepted": True, "baseline": "sequential", "trials": 9, "rows": 1}
-        return document(0.01, {"onnxruntime sequential": 2.0})
+        return document(0.01, {"onnxruntime sequential": 2.0}, precision=self.precision)
 
 
 @pytest.fixture
