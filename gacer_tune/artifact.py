@@ -33,6 +33,11 @@ class Artifact:
     functions: tuple[str, ...]
     profile: Profile
 
+    @property
+    def precision(self) -> str:
+        """What its products are made in; where an older manifest does not say so the target's own."""
+        return str(self.manifest.get("precision", "fp32" if self.workload.target == "cpu" else "fp16"))
+
 
 def read_artifact(folder: Path) -> Artifact:
     """Read and verify an artifact. Raises UserError naming the file that is missing, damaged or has been changed."""

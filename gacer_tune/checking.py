@@ -21,15 +21,14 @@ from gacer_tune.store.cache import Cache
 from gacer_tune.store.canonical import digest
 from gacer_tune.store.fingerprint import host_fingerprint, versions
 from gacer_tune.store.tensors import find_arrays, put_arrays
-from gacer_tune.targets import DEFAULT_PRECISION
 
 if TYPE_CHECKING:
     from gacer_tune.settings import Settings
     from gacer_tune.tenant_settings import TenantSettings
 
-# Of the largest absolute value of the output; by precision on a GPU.
+# Of the largest absolute value of the output, by precision.
 TOLERANCE = 1e-3
-TOLERANCES = {"fp32": TOLERANCE, "tf32": 1e-2, "fp16": 3e-2}
+TOLERANCES = {"fp32": TOLERANCE, "tf32": 1e-2, "fp16": 3e-2, "bf16": 5e-2}
 
 _log = logging.getLogger(__name__)
 
@@ -113,9 +112,7 @@ def require_agreement(
 
     What agrees is kept in the cache; so nothing is that came of a file which was exchanged meanwhile.
     """
-    allowed = TOLERANCE
-    if settings.target == "cuda":
-        allowed = TOLERANCES[settings.precision or DEFAULT_PRECISION]
+    allowed = TOLERANCES[settings.chosen_precision]
     for number, (tenant, right) in enumerate(zip(workload.tenants, expected, strict=True)):
         for name, array in right.outputs.items():
             error = relative_error(ours[f"{number}/{name}"], array)

@@ -86,6 +86,7 @@ def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: f
         "workload": workload.key,
         "target": workload.target,
         "isa": machine.isa,
+        "precision": machine.precision,
         "cycles_per_second": cycles_per_second,
         "fingerprint": host_fingerprint().document() | device_document(workload, emission.simulated),
         "tenants": _ports(workload, emission.paths),

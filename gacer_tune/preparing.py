@@ -33,7 +33,7 @@ from gacer_tune.store.canonical import digest
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.store.schedules import records
 from gacer_tune.store.tensors import save_weights
-from gacer_tune.targets import DEFAULT_PRECISION, device_key, lanes_of, machine_here, machine_of, model_of
+from gacer_tune.targets import device_key, lanes_of, machine_here, machine_of, model_of
 from gacer_tune.temporary import temporary_folder
 from gacer_tune.tenants import Compiled, Model, assemble, functions
 
@@ -114,7 +114,7 @@ def prepare(settings: Settings, stack: ExitStack, listen: Listen, stop: threadin
     compiled = assemble(models, machine)
     folder = stack.enter_context(temporary_folder())
     if (model := model_of(settings, compiled.sources)) is not None:
-        profile = profile_of(compiled.workload, model, settings.precision or DEFAULT_PRECISION, len(cpus))
+        profile = profile_of(compiled.workload, model, settings.chosen_precision, len(cpus))
         return Prepared(*select(compiled.workload, profile, 1), compiled, folder, cpus, cache)
     if settings.kernels == "metaschedule":
         from gacer_tune.metaschedule.search import Place

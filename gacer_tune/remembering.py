@@ -20,8 +20,8 @@ from gacer_tune.search.objective import Objective
 from gacer_tune.search.trial import Trial
 from gacer_tune.store.canonical import canonical_json
 from gacer_tune.store.fingerprint import host_fingerprint
-from gacer_tune.store.schedules import Record, Result, find, keep, key_of, records
-from gacer_tune.targets import DEFAULT_PRECISION, device_document
+from gacer_tune.store.schedules import BFLOAT16, Record, Result, find, keep, key_of, records
+from gacer_tune.targets import device_document
 
 if TYPE_CHECKING:
     from gacer_tune.preparing import Prepared
@@ -65,11 +65,10 @@ def offered(settings: Settings, prepared: Prepared) -> tuple[Schedule, ...]:
 
 
 def gpu_text(settings: Settings, workload: Workload) -> str:
-    """The GPU, also a simulated one, with the precision of the kernels; empty for the target cpu."""
+    """The GPU, also a simulated one, with the precision of the kernels; of the target cpu only what is not float32."""
     if workload.target == "cpu":
-        return ""
-    precision = settings.precision or DEFAULT_PRECISION
-    return canonical_json({**device_document(workload, settings.simulate), "precision": precision})
+        return BFLOAT16 if settings.chosen_precision == "bf16" else ""
+    return canonical_json({**device_document(workload, settings.simulate), "precision": settings.chosen_precision})
 
 
 def _fitting(exact: Record | None, others: Sequence[Record], prepared: Prepared) -> list[Schedule]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gacer_tune.artifact import MODULE, WEIGHTS, Artifact, read_artifact
 from gacer_tune.devices.cuda.gpu import NOT_DIVIDED, gpu_here
 from gacer_tune.errors import UserError
-from gacer_tune.executor import threads
+from gacer_tune.executor import amx, threads
 from gacer_tune.executor.cuda.arrays import DeviceArray, address_of, on_gpu
 from gacer_tune.executor.cuda.session import CudaSession
 from gacer_tune.executor.memory import require_fit
@@ -38,7 +38,7 @@ Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 # Each instruction set runs code of itself and of those before it.
-ISAS = ("x86-64", "avx2", "avx512")
+ISAS = ("x86-64", "avx2", "avx512", "amx")
 
 
 class Module:
@@ -199,7 +199,9 @@ def _opened(folder: Path, cpus: Sequence[int] | None) -> Module:
     if artifact.workload.target == "cuda":
         return Module(artifact, range(artifact.schedules["best"].lanes))
     needs, has = str(artifact.manifest["isa"]), host_fingerprint().isa
-    if ISAS.index(needs) > ISAS.index(has):
+    if needs == "amx":
+        amx.require(f"{folder}: compiled for amx")
+    elif ISAS.index(needs) > ISAS.index(has):
         raise UserError(f"{folder}: compiled for {needs}, this processor has {has}: tune again on this machine")
     lanes = artifact.schedules["best"].lanes
     available = threads.allowed_cpus() if cpus is None else threads.chosen_cpus(cpus)

@@ -53,6 +53,9 @@ def _tenants(value: object) -> object:
     return tuple(parse_model(entry) if isinstance(entry, str) else entry for entry in value)
 
 
+PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "tf32", "fp32")}  # the first one is taken unless one is given
+
+
 class Settings(BaseModel):
     """All of a run. `tenants` are the instances one by one, each with a name of its own and `instances` 1."""
 
@@ -60,7 +63,7 @@ class Settings(BaseModel):
 
     tenants: Annotated[tuple[TenantSettings, ...], BeforeValidator(_tenants), Field(min_length=1)]
     target: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["fp32", "tf32", "fp16"] | None = None
+    precision: Literal["fp32", "tf32", "fp16", "bf16"] | None = None
     simulate: Literal["h100", "a100"] | None = None
     lanes: int | None = Field(default=None, ge=1)
     budget_s: Annotated[Above0, BeforeValidator(_duration)] = 120.0
@@ -79,6 +82,11 @@ class Settings(BaseModel):
     kernels: Literal["own", "metaschedule"] = "own"
     kernel_trials: int = Field(default=64, ge=1, le=MOST_KERNEL_TRIALS)
 
+    @property
+    def chosen_precision(self) -> str:
+        """What was asked for, or what the target takes."""
+        return self.precision or PRECISIONS[self.target][0]
+
     @field_validator("tenants")
     @classmethod
     def _one_by_one(cls, tenants: tuple[TenantSettings, ...]) -> tuple[TenantSettings, ...]:
@@ -94,6 +102,8 @@ class Settings(BaseModel):
     def _metaschedule_searches_for_cpus(self) -> Settings:
         if self.kernels == "metaschedule" and self.target != "cpu":
             raise UserError(f"kernels metaschedule: only with target cpu, the target is {self.target}")
+        if self.kernels == "metaschedule" and self.precision == "bf16":
+            raise UserError("kernels metaschedule: only with precision fp32, not with bf16")
         return self
 
     @model_validator(mode="after")

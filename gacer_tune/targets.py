@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from gacer_tune.devices.child import ChildDevice
 from gacer_tune.devices.cuda.gpu import NOT_DIVIDED
 from gacer_tune.devices.simulated_gpu import GpuStandIn
 from gacer_tune.errors import UserError
-from gacer_tune.executor import threads
+from gacer_tune.executor import amx, threads
 from gacer_tune.executor.cuda.session import require_streams
 from gacer_tune.executor.granted import granted_cpus
 from gacer_tune.ir.workload import Workload
 from gacer_tune.kernels.cuda.estimate import resident_blocks
 from gacer_tune.kernels.cuda.gpu import GPUS, Gpu, Precision
-from gacer_tune.kernels.machine import MACHINES, Machine
+from gacer_tune.kernels.machine import AMX, MACHINES, Machine
 from gacer_tune.kernels.rules import Processor, Source
 from gacer_tune.search.simulated_gpu import GPU_MODELS, GpuModel, simulated_gpu
 from gacer_tune.store.fingerprint import host_fingerprint
@@ -28,18 +28,21 @@ if TYPE_CHECKING:
 AnyDevice: TypeAlias = ChildDevice | GpuStandIn
 
 MOST_STREAMS = 8  # unless more are asked for
-DEFAULT_PRECISION: Precision = "fp16"
 
 
-def machine_here() -> Machine:
-    return MACHINES[host_fingerprint().isa]
+def machine_here(precision: str | None = None) -> Machine:
+    """This processor; UserError where it has nothing for the precision."""
+    if precision != "bf16":
+        return MACHINES[host_fingerprint().isa]
+    amx.require("precision bf16")
+    return AMX
 
 
 def machine_of(settings: Settings) -> Processor:
     """The processor to compile for. UserError where that is a GPU and there is none."""
     if settings.target == "cpu":
-        return machine_here()
-    precision = settings.precision or DEFAULT_PRECISION
+        return machine_here(settings.precision)
+    precision = cast(Precision, settings.chosen_precision)
     if settings.simulate is not None:
         model = GPU_MODELS[settings.simulate]
         return replace(GPUS[model.arch], precision=precision, sms=model.sms)
@@ -97,5 +100,5 @@ def open_device(
     model = model_of(settings, sources)
     if model is None:
         return ChildDevice(folder, lanes)
-    precision = settings.precision or DEFAULT_PRECISION
+    precision = cast(Precision, settings.chosen_precision)
     return GpuStandIn(simulated_gpu(workload, model, precision, len(lanes), seed=settings.seed))

@@ -47,7 +47,8 @@ def prepared(cache: Cache, workload: Workload = PAIR, lanes: int = 2) -> Any:
 
 def asked(**fields: Any) -> Any:
     usual = {"strategy": "evolve", "only": None, "objective": "makespan", "shares": False}
-    return SimpleNamespace(**{**usual, **fields})
+    taken = fields.get("precision") or ("fp16" if fields.get("simulate") else "fp32")
+    return SimpleNamespace(**{**usual, **fields}, chosen_precision=taken)
 
 
 def some(seed: int, workload: Workload = PAIR, lanes: int = 2) -> Any:

@@ -91,21 +91,20 @@ def described(record: Record) -> dict[str, Any]:
 
 
 def _device(record: Record) -> str:
-    return _gpu(record.gpu) if record.gpu else _host(record.fingerprint)
+    """`NVIDIA H100, fp16`, or the processor; what another version has written is shown as it is."""
+    host = _host(record.fingerprint)
+    if not record.gpu:
+        return host
+    try:
+        found = json.loads(record.gpu)
+        gpu = found.get("gpu", host)
+        return f"{gpu['name'] if isinstance(gpu, dict) else gpu}, {found['precision']}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return record.gpu
 
 
 def _host(fingerprint: Fingerprint) -> str:
     return f"{fingerprint.cpu}, {fingerprint.isa}, {fingerprint.cores} cores"
-
-
-def _gpu(text: str) -> str:
-    """`NVIDIA H100, fp16`; what another version has written is shown as it is."""
-    try:
-        found = json.loads(text)
-        gpu = found["gpu"]
-        return f"{gpu['name'] if isinstance(gpu, dict) else gpu}, {found['precision']}"
-    except (ValueError, KeyError, TypeError):
-        return text
 
 
 @app.command("export")

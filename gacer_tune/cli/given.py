@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gacer_tune.errors import UserError
-from gacer_tune.settings import Settings, check_settings, load_settings, parse_model, parse_shape
+from gacer_tune.settings import PRECISIONS, Settings, check_settings, load_settings, parse_model, parse_shape
 
 
 def read_settings(
@@ -45,7 +45,11 @@ def _refuse_useless(settings: Settings) -> None:
     if settings.kernels != "metaschedule" and "kernel_trials" in settings.model_fields_set:
         raise UserError(f"kernel_trials {settings.kernel_trials}: only with kernels metaschedule")
     shares = "" if settings.shares else None
-    for name, value in (("precision", settings.precision), ("simulate", settings.simulate), ("shares", shares)):
+    allowed = PRECISIONS[settings.target]
+    if settings.precision is not None and settings.precision not in allowed:
+        text = " or ".join((", ".join(allowed[:-1]), allowed[-1]))
+        raise UserError(f"precision {settings.precision}: with target {settings.target} {text}")
+    for name, value in (("simulate", settings.simulate), ("shares", shares)):
         if value is not None and settings.target != "cuda":
             what = f"{name} {value}".rstrip()
             raise UserError(f"{what}: only with target cuda, the target is {settings.target}")

@@ -27,8 +27,9 @@ Target = Annotated[str | None, typer.Option(metavar="cpu|cuda", help="Where the 
 Precision = Annotated[
     str | None,
     typer.Option(
-        metavar="fp32|tf32|fp16",
-        help="On a GPU: how values are stored and multiplied; sums are float32. fp16 unless given.",
+        metavar="fp32|bf16|tf32|fp16",
+        help="How values are multiplied; sums are float32. On a CPU fp32, or bf16 where it has AMX; on a GPU fp32, "
+        "tf32, or fp16, which is also how they are stored there. fp32 on a CPU, fp16 on a GPU unless given.",
     ),
 ]
 Simulate = Annotated[

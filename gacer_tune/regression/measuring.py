@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gacer_tune.bench.others import Usage
-from gacer_tune.checking import TOLERANCE, TOLERANCES, Difference, relative_error
+from gacer_tune.checking import TOLERANCES, Difference, relative_error
 from gacer_tune.inputs import sample
 from gacer_tune.regression.times import Run
 from gacer_tune.report.units import clock_text
@@ -54,8 +54,7 @@ def measure(baseline: Path, out: Path, pairs: int, seed: int, say: Say) -> Measu
 
     one, other = load(baseline), load(out)
     inputs = {tenant.name: sample(tenant, seed) for tenant in one.workload.tenants}
-    # An artifact does not say with which precision it was compiled, so on a GPU the coarsest is allowed for.
-    allowed = max(TOLERANCES.values()) if other.workload.target == "cuda" else TOLERANCE
+    allowed = max(TOLERANCES[module.artifact.precision] for module in (one, other))
     differences = _differences(one.run(inputs), other.run(inputs), allowed)
     turns = _Turns(one, one.tenants), _Turns(other, one.tenants)
     seconds = sum(turn.runs * turn.run_s + max(WAKE_S, turn.run_s) for turn in turns)

@@ -136,7 +136,7 @@ def _slow_downs(figures: Figures, alone: Sequence[float]) -> tuple[float, ...]:
 
 
 def _environment(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [(key, manifest[key]) for key in ("target", "isa") if key in manifest]
+    rows = [(key, manifest[key]) for key in ("target", "isa", "precision") if key in manifest]
     fingerprint = manifest.get("fingerprint")
     if isinstance(fingerprint, Mapping):
         rows += [(key.removesuffix("_nbytes"), _described(key, value)) for key, value in fingerprint.items()]

@@ -33,6 +33,7 @@ SUFFIX = ".schedule"
 MOST_LANES = 4096
 MOST_NBYTES = 64 << 20  # of one record
 MOST_GPU = 1000  # characters of what is said of a GPU
+BFLOAT16 = canonical_json({"precision": "bf16"})  # what is said of a CPU where products are not float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Result:
 class Record:
     """trials: the best other schedules, best first; fingerprint: where all was measured; made_s: when, Unix time.
 
-    gpu: canonical JSON of the GPU and the precision of the kernels, empty for the target cpu. profiled_by: digest of
-    the code that has measured the profile, empty where nobody knows.
+    gpu: canonical JSON of the GPU and the precision of the kernels; for the target cpu empty, or BFLOAT16. profiled_by:
+    digest of the code that has measured the profile, empty where nobody knows.
     """
 
     workload: Workload
@@ -171,7 +172,8 @@ def _refuse_odd(record: Record) -> None:
     numbers = (record.result.baseline_s, record.result.best_s, record.made_s)
     if not all(math.isfinite(number) and number > 0 for number in numbers):
         raise ValueError(f"baseline_s, best_s and made_s {numbers}: finite numbers above 0")
-    if len(record.gpu) > MOST_GPU or bool(record.gpu) != (record.workload.target == "cuda"):
+    known = 0 < len(record.gpu) <= MOST_GPU if record.workload.target == "cuda" else record.gpu in ("", BFLOAT16)
+    if not known:
         raise ValueError(f"target {record.workload.target}: gpu {record.gpu[:100]!r}")
     if not 0 <= record.result.p_value <= 1:
         raise ValueError(f"p_value {record.result.p_value}: from 0 to 1")

@@ -99,7 +99,7 @@ def test_ls_shows_schedules_with_models_device_time_and_gain(cli: Cli, filled: C
     assert found[1]["result"]["baseline"] == "lane_per_tenant"
 
 
-def test_ls_names_the_gpu(cli: Cli, filled: Cache) -> None:
+def test_ls_names_the_gpu_and_the_precision(cli: Cli, filled: Cache) -> None:
     workload = Workload(PAIR.tenants, "cuda")
     for gpu in (
         '{"gpu":{"name":"NVIDIA H100"},"precision":"fp16"}',
@@ -107,6 +107,7 @@ def test_ls_names_the_gpu(cli: Cli, filled: Cache) -> None:
         "?",
     ):
         put(filled, made(workload, gpu=gpu))
+    put(filled, made(gpu='{"precision":"bf16"}'))
     said = cli("cache", "ls", "--cache", filled.root)
     devices = [row.split("│")[3].strip() for row in said.out.splitlines() if row.count("│") == 9]
     assert sorted(devices) == [
@@ -114,6 +115,7 @@ def test_ls_names_the_gpu(cli: Cli, filled: Cache) -> None:
         "NVIDIA H100, fp16",
         "Some CPU, avx2, 2 cores",
         "Some CPU, avx2, 2 cores",
+        "Some CPU, avx2, 2 cores, bf16",
         "simulated h100, tf32",
     ]
 

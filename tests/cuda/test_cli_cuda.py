@@ -59,7 +59,7 @@ def test_tuning_for_a_simulated_gpu(folder: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--precision", "fp16"], "precision fp16: only with target cuda, the target is cpu"),
+        (["--precision", "fp16"], "precision fp16: with target cpu fp32 or bf16"),
         (["--simulate", "h100"], "simulate h100: only with target cuda, the target is cpu"),
         (["--shares"], "shares: only with target cuda, the target is cpu"),
         (
@@ -70,7 +70,11 @@ def test_tuning_for_a_simulated_gpu(folder: Path, capsys: pytest.CaptureFixture[
             ["--target", "cuda", "--shares", "--only", "temporal"],
             "shares: not with only temporal, they are where work runs; allowed: only spatial, or both",
         ),
-        (["--target", "cuda", "--precision", "fp8"], "--precision: 'fp8' was given, allowed: 'fp32', 'tf32' or 'fp16'"),
+        (["--target", "cuda", "--precision", "bf16"], "precision bf16: with target cuda fp16, tf32 or fp32"),
+        (
+            ["--target", "cuda", "--precision", "fp8"],
+            "--precision: 'fp8' was given, allowed: 'fp32', 'tf32', 'fp16' or 'bf16'",
+        ),
         (["--target", "cuda", "--simulate", "v100"], "--simulate: 'v100' was given, allowed: 'h100' or 'a100'"),
         (["--target", "cuda", "--simulate", "h100", "--lanes", "99"], "lanes: 99, on a GPU 1 to 32"),
     ],

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gacer_tune.checking import TOLERANCES
-from gacer_tune.targets import DEFAULT_PRECISION, MOST_STREAMS
+from gacer_tune.settings import PRECISIONS
+from gacer_tune.targets import MOST_STREAMS
 from tests.support.commands import parsed
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,6 +29,8 @@ def test_commands_parse_and_modules_exist() -> None:
 
 def test_the_bounds_are_those_that_are_checked() -> None:
     rows = re.findall(r"^\| `(\w+)`( \(unless given\))? .* \| ([\d.]+) %", TEXT, re.MULTILINE)
-    assert {name: float(percent) / 100 for name, _, percent in rows} == TOLERANCES
-    assert [name for name, default, _ in rows if default] == [DEFAULT_PRECISION]
+    assert {name: float(percent) / 100 for name, _, percent in rows} == {
+        name: TOLERANCES[name] for name in PRECISIONS["cuda"]
+    }
+    assert [name for name, default, _ in rows if default] == [*PRECISIONS["cuda"][:1]]
     assert MOST_STREAMS == 8 and "at most eight unless given" in TEXT
