@@ -96,3 +96,9 @@ def test_the_figures_are_those_of_the_benchmark_pages() -> None:
         assert means[:2] == [(alone, least_alone), (together, least)], path
         machine = re.findall(r"^- machine: (.+), 2 of 2 cores$", page, re.M)[0].replace("(R)", "")
         assert machine.startswith(cpu) and machine.endswith(f", {isa.lower().replace('-', '')}")
+
+
+def test_the_figures_of_bfloat16_are_those_of_its_page() -> None:
+    ((mean, least, path),) = re.findall(r"the ten mixes run (\S+) \((\S+)\) times as fast[^(]+\(\[(.+?)\]", README)
+    together = (ROOT / path).read_text().partition("## Together")[2].partition("\n## ")[0]
+    assert f"geometric mean {mean}, minimum {least} (" in together and together.count("| **") == 10
