@@ -55,6 +55,11 @@ class NarrowAttention(Attention):
         queries = self.rows * self.chunks * DEPTH
         return self.pitch * self.chunks * DEPTH, self.pitch * self.wide, queries + self.rows * self.pitch
 
+    @property
+    def scratch(self) -> int:
+        """Bytes of all panels, and of a step's scores."""
+        return 2 * sum(self.panels) + 4 * self.rows * self.pitch
+
 
 @dataclass(frozen=True, slots=True)
 class NarrowAttentionTile:
@@ -68,13 +73,12 @@ def items(spec: NarrowAttention, tile: NarrowAttentionTile, machine: Machine) ->
 
 
 def footprint(spec: NarrowAttention, tile: NarrowAttentionTile, machine: Machine) -> int:  # noqa: ARG001
-    """Bytes of all panels, and of a step's scores."""
-    return 2 * sum(spec.panels) + 4 * spec.rows * spec.pitch
+    return spec.scratch
 
 
 def fits(spec: NarrowAttention) -> bool:
     """Whether it has room on the stack."""
-    return 2 * sum(spec.panels) + 4 * spec.rows * spec.pitch <= PANEL
+    return spec.scratch <= PANEL
 
 
 def candidates(spec: NarrowAttention, machine: Machine) -> list[NarrowAttentionTile]:  # noqa: ARG001

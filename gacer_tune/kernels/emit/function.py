@@ -77,6 +77,15 @@ class Function:
             return widened(value)
         return scalar.cast(value, "bool") if tensor.dtype == "bool" else value
 
+    def load_narrow(self, operand: int, index: Index, width: int) -> Expr:
+        """width elements along the last axis as bfloat16, as they are where they are stored so."""
+        tensor = self.tensors[operand]
+        if tensor.dtype == "bfloat16" and tensor.strides[-1] == 1:
+            return self.buffers[operand][
+                T.ramp(address(tensor, index), 1, width) if width > 1 else address(tensor, index)
+            ]
+        return rounded(T.bind(self.load(operand, index, width)), self.machine)
+
     def store(self, operand: int, index: Index, value: Expr) -> None:
         """Store a vector (along the last axis) or one element."""
         tensor = self.tensors[operand]

@@ -11,7 +11,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit.bfloat16 import rounded
-from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, run, sized, splat, unravel
+from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, sized, splat, unravel
 from gacer_tune.kernels.emit.function import Function, address, loop, when
 from gacer_tune.kernels.emit.tiles import LEFT, RIGHT, SUMS, Lines, Tiles
 from gacer_tune.kernels.machine import Machine
@@ -76,7 +76,8 @@ class _Item:
         vector = self.machine.vector
 
         def keep(chunk: Expr, first: int, width: int) -> None:
-            self.pixels.store(at + chunk * self.between + first, self.narrow((*pixel, chunk * DEPTH + first), width))
+            value = self.function.load_narrow(0, (*pixel, chunk * DEPTH + first), width)
+            self.pixels.store(at + chunk * self.between + first, value)
 
         if whole:
             with loop(whole) as chunk:
@@ -112,13 +113,6 @@ class _Item:
                 keep(self.function.load(0, (self.image, y, x + s * step, c)), c * across + s)
 
         when(tirx.all(x >= 0, x + (across - 1) * step < width), whole, some)
-
-    def narrow(self, index: tuple[Expr, ...], width: int) -> Expr:
-        """Neighbouring channels of the source as bfloat16."""
-        source = self.spec.source
-        if source.dtype == "bfloat16" and source.strides[3] == 1:
-            return self.function.buffers[0][run(address(source, index), width)]
-        return rounded(T.bind(self.function.load(0, index, width)), self.machine)
 
     def clear(self, at: Expr) -> None:
         with loop(self.spec.chunks) as chunk:

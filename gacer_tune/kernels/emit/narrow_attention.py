@@ -10,7 +10,7 @@ from tvm.script.ir_builder import tirx as T
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.attention import KEYS, SCORES, VALUES, transposed
 from gacer_tune.kernels.emit.bfloat16 import rounded
-from gacer_tune.kernels.emit.blocks import block_of, pieces, run, splat, spread, unravel
+from gacer_tune.kernels.emit.blocks import block_of, pieces, run, splat, spread, sweep, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold, largest
 from gacer_tune.kernels.emit.function import Function, address, loop, when
 from gacer_tune.kernels.emit.tiles import LEFT, RIGHT, SUMS, Lines, Tiles
@@ -163,16 +163,11 @@ class _Item:
 
     def query(self, row: Expr, i: Expr) -> None:
         """A row of the query as (chunks, rows, DEPTH), zeros beyond the last channel."""
-        source = self.function.tensors[QUERY]
-        plain = source.dtype == "bfloat16" and source.strides[-1] == 1
+        plain = self.function.tensors[QUERY].dtype == "bfloat16"
         whole, rest = divmod(self.d, DEPTH)
 
         def keep(chunk: Expr, first: int, width: int) -> None:
-            index = (*self.batch, row, chunk * DEPTH + first)
-            if plain:
-                value = self.function.buffers[QUERY][run(address(source, index), width)]
-            else:
-                value = rounded(T.bind(self.function.load(QUERY, index, width)), self.machine)
+            value = self.function.load_narrow(QUERY, (*self.batch, row, chunk * DEPTH + first), width)
             self.queries.store(chunk * self.spec.rows * DEPTH + i * DEPTH + first, value)
 
         if whole:
@@ -225,14 +220,8 @@ class _Item:
         return tirx.const(1.0, "float32") / total.result()
 
     def store(self, row: Expr, i: Expr, parts: Any) -> None:
-        whole = self.e // self.machine.vector
-
         def keep(first: Expr, width: int) -> None:
             value = T.bind(self.sums.vector(i * self.spec.wide + first, width) * spread(parts[i], width))
             self.function.store(-1, (*self.batch, row, first), value)
 
-        if whole:
-            with loop(whole) as v:
-                keep(v * self.machine.vector, self.machine.vector)
-        for first, width in pieces(whole * self.machine.vector, self.e, self.machine.vector):
-            keep(first, width)
+        sweep(self.e, self.machine.vector, keep)

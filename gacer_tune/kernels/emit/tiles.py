@@ -14,7 +14,7 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
 from gacer_tune.kernels.emit.bfloat16 import widened
-from gacer_tune.kernels.emit.blocks import run
+from gacer_tune.kernels.emit.blocks import LINE, run
 from gacer_tune.kernels.emit.function import loop
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.tensor import STORED
@@ -22,7 +22,6 @@ from gacer_tune.kernels.tensor import STORED
 Expr = Any
 ROWS, HALVES, FLOATS = 16, 32, 16  # rows of a tile; bfloat16 and float32 of a row
 SUMS, LEFT, RIGHT = 0, 3, 4
-LINE = 64  # bytes
 _TILES = 5
 _COLUMN_BYTES, _ROW_COUNTS = 16, 48  # where a configuration begins to say so of each tile
 _PAIRS = 16  # of neighbouring terms in a row
