@@ -63,11 +63,15 @@ class NarrowConv:
         return self.source.shape[3] < FEWEST and self.window[1] > 1
 
     @property
+    def plain(self) -> bool:
+        """Whether it multiplies one matrix, or one for each image: each pixel is for its own output."""
+        return (self.window, self.stride, self.pad, self.out.shape[1]) == ((1, 1), (1, 1), (0, 0), 1)
+
+    @property
     def direct(self) -> bool:
-        """Whether tiles are read from the source itself: whole lines of bfloat16, each pixel for its own output."""
-        plain = (self.window, self.stride, self.pad, self.out.shape[1]) == ((1, 1), (1, 1), (0, 0), 1)
+        """Whether tiles are read from the source itself: whole lines of bfloat16."""
         lines = self.source.strides[3] == 1 and self.source.strides[2] % DEPTH == self.source.shape[3] % DEPTH == 0
-        return plain and lines and self.source.dtype == "bfloat16" and self.out.shape[2] >= PIXELS
+        return self.plain and lines and self.source.dtype == "bfloat16" and self.out.shape[2] >= PIXELS
 
     @property
     def taps(self) -> Pair:
@@ -79,10 +83,13 @@ class NarrowConv:
         """Lines of a pixel."""
         return ceildiv(self.source.shape[3] * (self.window[1] if self.folds else 1), DEPTH)
 
-    def tensors(self, machine: Target) -> tuple[Tensor, ...]:  # noqa: ARG002 - the same for all machines
+    def tensors(self, machine: Target) -> tuple[Tensor, ...]:
         """Operands in the order of the function's parameters; the last one is written."""
-        weight = dense((self.blocks, 2, *self.taps, self.chunks, DEPTH // 2, BLOCK), "uint16")
-        return self.source, weight, *self.program.operands, self.out
+        return self.source, self.weight(machine), *self.program.operands, self.out
+
+    def weight(self, machine: Target) -> Tensor:  # noqa: ARG002 - the same for all machines
+        """Packed weights, as tiles read them."""
+        return dense((self.blocks, 2, *self.taps, self.chunks, DEPTH // 2, BLOCK), "uint16")
 
     @property
     def phases(self) -> Pair:

@@ -12,20 +12,23 @@ from typing import Any
 
 from gacer_tune.ir.rows import Cut
 from gacer_tune.ir.workload import Operand
-from gacer_tune.kernels import attention, bmm, gather
+from gacer_tune.kernels import attention, bmm, gather, narrow
 from gacer_tune.kernels.attention import Attention, AttentionTile
 from gacer_tune.kernels.blocks import RowsTile
 from gacer_tune.kernels.bmm import BatchMatmul, BmmTile
 from gacer_tune.kernels.gather import Gather
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.mapping import Map, MapTile
+from gacer_tune.kernels.narrow import NarrowConv, NarrowTile
+from gacer_tune.kernels.narrow_attention import NarrowAttention, NarrowAttentionTile
 from gacer_tune.kernels.normed import Normed, NormedTile
 from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.rules import Processor, Source, Spec
-from gacer_tune.kernels.tensor import STORED, Tensor, ceildiv
+from gacer_tune.kernels.tensor import STORED, Tensor, ceildiv, dense
 from gacer_tune.kernels.views import merged, part_of
 
 ANYHOW = (0, 0)
+WHOLE = dense(())  # in place of packed weights: every row needs all of them
 Walk = tuple[Tensor, Sequence[int]]  # an operand and those of its axes that are rows; none: it is touched anyhow
 
 
@@ -87,6 +90,12 @@ def _walk_product(spec: BatchMatmul) -> list[Walk]:
     return [(spec.left, lead), (spec.right, ()), *((tensor, lead) for tensor in behind)]
 
 
+def _walk_narrow(spec: NarrowConv) -> list[Walk]:
+    rows = (2,) if spec.plain and spec.out.shape[0] == 1 else ()
+    behind = (*spec.program.operands, spec.out)
+    return [(spec.source, rows), (WHOLE, ()), *((tensor, rows) for tensor in behind)]
+
+
 def _walk_normed(spec: Normed) -> list[Walk]:
     return [*_walk_product(spec.product)[:-1], *_walk_rows(spec.norm)[1:]]
 
@@ -117,6 +126,16 @@ def _cut_product(spec: BatchMatmul, tile: BmmTile, machine: Machine) -> Cut:
     return Cut(found.column_blocks, tile.high * m, found.high)
 
 
+def _cut_narrow(spec: NarrowConv, tile: NarrowTile, machine: Machine) -> Cut | None:  # noqa: ARG001
+    """Blocks of channels are the outermost of its loops."""
+    *_, blocks = narrow.cuts(spec, tile)
+    return Cut(1, tile.columns) if blocks == 1 else None
+
+
+def _cut_narrow_attention(spec: NarrowAttention, tile: NarrowAttentionTile, machine: Machine) -> Cut:  # noqa: ARG001
+    return Cut(spec.extents[0], tile.high * spec.rows)
+
+
 def _cut_normed(spec: Normed, tile: NormedTile, machine: Machine) -> Cut:  # noqa: ARG001
     return Cut(1, spec.product.extents[1], tile.blocks)
 
@@ -139,16 +158,20 @@ def _cut_map(spec: Map, tile: MapTile, machine: Machine) -> Cut:  # noqa: ARG001
 _WALKS: dict[type, Callable[[Any], list[Walk]]] = {
     Rows: _walk_rows,
     BatchMatmul: _walk_product,
+    NarrowConv: _walk_narrow,
     Normed: _walk_normed,
     Attention: _walk_attention,
+    NarrowAttention: _walk_attention,
     Gather: _walk_gather,
     Map: _walk_map,
 }
 _CUTS: dict[type, Callable[[Any, Any, Machine], Cut | None]] = {
     Rows: _cut_rows,
     BatchMatmul: _cut_product,
+    NarrowConv: _cut_narrow,
     Normed: _cut_normed,
     Attention: _cut_attention,
+    NarrowAttention: _cut_narrow_attention,
     Gather: _cut_rows,
     Map: _cut_map,
 }

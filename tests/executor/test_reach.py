@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from gacer_tune.executor.session import Session
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.rows import Cut
 from gacer_tune.ir.workload import Kernel
+from gacer_tune.preparing import machine_here
 from models.transformer import Encoder, bert
-from tests.support.compiled import Built, build, tiny
+from tests.support.compiled import Built, build, emulated, tiny
 from tests.support.small_models import SMALL, TABLE_ROWS
 
 Bytes = NDArray[np.bool_]
@@ -28,9 +30,13 @@ ENCODERS = {
 }
 
 
-@pytest.fixture(scope="module", params=["tiny", *ENCODERS])
+@pytest.fixture(scope="module", params=["tiny", *product(ENCODERS, ("float32", "bfloat16"))], ids=str)
 def built(request: pytest.FixtureRequest) -> Built:
-    return tiny() if request.param == "tiny" else build([("net", ENCODERS[request.param]())], most=2)
+    if request.param == "tiny":
+        return tiny()
+    name, precision = request.param
+    machine = emulated() if precision == "bfloat16" else machine_here()
+    return build([("net", ENCODERS[name]())], machine=machine, most=2)
 
 
 def cut_slices(built: Built) -> Iterator[tuple[Slice, Kernel, Cut]]:
