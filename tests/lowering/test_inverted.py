@@ -9,12 +9,13 @@ import pytest
 
 from gacer_tune.frontend.load import load_model
 from gacer_tune.kernels.inverted import Inverted
-from gacer_tune.kernels.machine import MACHINES
+from gacer_tune.kernels.machine import AMX, MACHINES, Machine
+from gacer_tune.kernels.narrow_inverted import NarrowInverted
 from gacer_tune.lowering import inverted
 from gacer_tune.lowering.lower import lower_model
 from tests.support.build import model, node
-from tests.support.compiled import build
-from tests.support.kernels import normal
+from tests.support.compiled import build, emulated
+from tests.support.kernels import error, normal
 
 
 def residual(size: int = 20, narrow: int = 8, wide: int = 24, **changes: Any) -> onnx.ModelProto:
@@ -45,13 +46,15 @@ def residual(size: int = 20, narrow: int = 8, wide: int = 24, **changes: Any) ->
     return model(nodes, {"x": (1, narrow, size, size)}, ["y", *changes.get("outputs", ())], constants)
 
 
-def ends(proto: onnx.ModelProto, folder: Path) -> list[tuple[bool, bool]]:
+def ends(proto: onnx.ModelProto, folder: Path, machine: Machine = MACHINES["avx2"]) -> list[tuple[bool, bool]]:
     """Of each kernel that is an inverted residual: whether it has the convolution before, and the one behind."""
     path = folder / "model.onnx"
     onnx.save(proto, str(path))
-    ops = lower_model(load_model(path), MACHINES["avx2"], {}).ops
-    specs = [kernel.spec for op in ops for kernel in op.kernels if isinstance(kernel.spec, Inverted)]
-    return [(spec.expand is not None, spec.project is not None) for spec in specs]
+    ops = lower_model(load_model(path), machine, {}).ops
+    specs = [kernel.spec for op in ops for kernel in op.kernels]
+    assert not any(isinstance(spec, NarrowInverted if machine.tiles == "" else Inverted) for spec in specs)
+    found = [spec for spec in specs if isinstance(spec, Inverted | NarrowInverted)]
+    return [(spec.expand is not None, spec.project is not None) for spec in found]
 
 
 @pytest.mark.parametrize(
@@ -90,3 +93,44 @@ def test_one_kernel_has_the_bits_of_several(proto: onnx.ModelProto, monkeypatch:
     found, expected = joined.bench.outputs(), apart.bench.outputs()
     assert kernels[0] < kernels[1]
     assert {name: value.tobytes() for name, value in found.items()} == {n: v.tobytes() for n, v in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("proto", "expected"),
+    [
+        (residual(), [(True, True)]),
+        (residual(outputs=["b6"]), [(True, False)]),
+        (residual(outputs=["a6"]), [(False, True)]),
+        (residual(gate=True), [(True, False)]),
+        (residual(narrow=4), []),  # few channels are no work for a tile
+        (residual(narrow=640, wide=960), []),  # weights leave no room in the cache
+    ],
+)
+def test_what_becomes_one_kernel_by_tiles(
+    proto: onnx.ModelProto, expected: list[tuple[bool, bool]], tmp_path: Path
+) -> None:
+    assert ends(proto, tmp_path, AMX) == [end for end in expected if any(end)]
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        residual(),
+        residual(size=28, stride=2, window=5),
+        residual(outputs=["b6"]),
+        residual(outputs=["a6"]),
+        residual(gate=True),
+        residual(wide=20),
+        residual(narrow=32, wide=40),
+    ],
+)
+def test_one_kernel_by_tiles_computes_what_several_do(proto: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for what they round and it does not: the values between."""
+    joined = build([("residual", proto)], 1, emulated(), most=1)
+    monkeypatch.setattr(inverted, "ROWS", 1 << 30)
+    apart = build([("residual", proto)], 1, emulated(), most=1)
+    kernels = [len(built.compiled.workload.tenants[0].kernels) for built in (joined, apart)]
+    found, expected = joined.bench.outputs(), apart.bench.outputs()
+    assert kernels[0] < kernels[1]
+    for name, value in found.items():
+        assert error(value, expected[name]) <= 0.02, name

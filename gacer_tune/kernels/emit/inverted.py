@@ -26,8 +26,14 @@ Rows = tuple[Expr, Expr]  # first, count
 class Stage(Function):
     """One part's view of the operands; `places` says where the elements lie of those that are in scratch."""
 
-    def __init__(self, tensors: Sequence[Tensor], buffers: Sequence[Any], places: Mapping[int, Place]) -> None:
-        super().__init__("", tensors)
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        buffers: Sequence[Any],
+        places: Mapping[int, Place],
+        machine: Machine | None = None,
+    ) -> None:
+        super().__init__("", tensors, machine)
         self.buffers, self.places = list(buffers), places
 
     def load(self, operand: int, index: Index, width: int = 1) -> Expr:

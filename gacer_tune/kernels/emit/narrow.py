@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import pairwise
 from math import prod
@@ -26,34 +28,48 @@ _TILE = PIXELS * DEPTH  # bfloat16 of a tile
 def emit(spec: NarrowConv, tile: NarrowTile, machine: Machine, name: str) -> tirx.PrimFunc:
     """Operands: source, packed weights, operands of the program, output."""
     function = Function(name, spec.tensors(machine), machine)
-    return function.build(lambda item: _Item(spec, tile, machine, function, item).emit())
+    images, rows, columns, blocks = cuts(spec, tile)
 
-
-class _Item:
-    """One work item."""
-
-    def __init__(self, spec: NarrowConv, tile: NarrowTile, machine: Machine, function: Function, item: Expr) -> None:
-        self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
-        self.panel = panel(spec, tile)
-        images, rows, columns, blocks = cuts(spec, tile)
+    def item(number: Expr) -> None:
         # Neighbouring items share weights, as those of one lane do.
-        self.blocks, self.image, row, column = unravel(item, (blocks, images, rows, columns))
-        self.row, self.column = row * tile.rows, column * tile.columns
+        block, image, row, column = unravel(number, (blocks, images, rows, columns))
+        product = Product(spec, tile, machine, function, (image, row * tile.rows, column * tile.columns))
+        if not spec.direct:
+            product.gather()
+        tiles = Tiles(machine)
+        product.multiply(tiles, partial(block_of, spec.blocks, tile.blocks, block))
+        tiles.release()
 
-    def emit(self) -> None:
+    return function.build(item)
+
+
+class Product:
+    """Outputs from one on: first as (image, row, column); columns: how many there are, where not all of the tile's."""
+
+    def __init__(
+        self,
+        spec: NarrowConv,
+        tile: NarrowTile,
+        machine: Machine,
+        function: Function,
+        first: tuple[Expr, Expr, Expr],
+        columns: Expr | None = None,
+    ) -> None:
+        self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
+        self.image, self.row, self.column = first
+        self.columns = tile.columns if columns is None else columns
+        self.panel = panel(spec, tile)
         self.sums = Lines(self.panel.deep * PIXELS * BLOCK, "float32")
-        if not self.spec.direct:
-            self.pixels = Lines(self.panel.size, "uint16")
-            self.gather()
-        tiles = Tiles(self.machine)
-        blocks = partial(block_of, self.spec.blocks, self.tile.blocks, self.blocks)
+        self.pixels = Lines(self.panel.size, "uint16")
+
+    def multiply(self, tiles: Tiles, blocks: Callable[[], AbstractContextManager[Expr]]) -> None:
+        """All steps of some blocks of channels."""
         if self.tile.order == "ohw":
             with blocks() as block, loop(self.panel.steps) as step:
                 self.add_up(tiles, block, step)
         else:
             with loop(self.panel.steps) as step, blocks() as block:
                 self.add_up(tiles, block, step)
-        tiles.release()
 
     def gather(self) -> None:
         """Round the pixels that the item needs, phase by phase; those outside of the image are 0."""
@@ -179,7 +195,7 @@ class _Item:
             at, across = T.bind(first + i), self.panel.width
             row, column = (0, at) if self.tile.rows == 1 else (T.bind(at // across), T.bind(at % across))
             y, x = T.bind(self.row + row), T.bind(self.column + column)
-            real = tirx.all(row < self.tile.rows, column >= 0, column < self.tile.columns, y < height, x < width)
+            real = tirx.all(row < self.tile.rows, column >= 0, column < self.columns, y < height, x < width)
             pixel = (self.image, y, x)
             when(real, lambda: sized(block, outputs, BLOCK, lambda count: self.store(pixel, block, i, count)))
 
