@@ -9,7 +9,7 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.attention import VECTORS, Attention, AttentionTile, padded, tiles, width
 from gacer_tune.kernels.emit import blocks, scalar
-from gacer_tune.kernels.emit.blocks import Parts, run, splat, spread, unravel
+from gacer_tune.kernels.emit.blocks import Parts, run, shuffled, splat, spread, unravel
 from gacer_tune.kernels.emit.bmm import add_products, each_vector, row_tiles, zeros
 from gacer_tune.kernels.emit.fold import SUM, Fold, largest
 from gacer_tune.kernels.emit.function import Function, address, loop
@@ -163,8 +163,3 @@ def transposed(vectors: list[Expr]) -> list[Expr]:
             vectors[i], vectors[i + step] = shuffled(pair, lower), shuffled(pair, upper)
         step *= 2
     return vectors
-
-
-def shuffled(vectors: list[Expr], lanes: list[int]) -> Expr:
-    """Lanes picked from those of all vectors, one after the other."""
-    return T.bind(tirx.Shuffle(vectors, [tirx.const(lane, "int32") for lane in lanes]))

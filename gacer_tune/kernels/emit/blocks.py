@@ -58,6 +58,11 @@ def splat(value: float, width: int, dtype: str = "float32") -> Expr:
     return spread(tirx.const(value, dtype), width)
 
 
+def shuffled(vectors: list[Expr], lanes: list[int]) -> Expr:
+    """Lanes picked from those of all vectors, one after the other."""
+    return T.bind(tirx.Shuffle(vectors, [tirx.const(lane, "int32") for lane in lanes]))
+
+
 def pieces(start: int, stop: int, vector: int) -> list[tuple[int, int]]:
     """(first, width) of vectors that cover [start, stop) exactly: whole ones, then powers of two.
 

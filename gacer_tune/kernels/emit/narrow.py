@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -13,7 +12,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit.bfloat16 import rounded
-from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, sized, splat, unravel
+from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, shuffled, sized, splat, unravel
 from gacer_tune.kernels.emit.function import Function, address, loop, when
 from gacer_tune.kernels.emit.tiles import LEFT, RIGHT, SUMS, Lines, Tiles
 from gacer_tune.kernels.machine import Machine
@@ -22,6 +21,7 @@ from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
 AHEAD = 16  # steps of the sum: so long before they are needed weights are asked for
+SWEPT = 8  # steps that read the same weights: where there are more, few of them come from afar
 _TILE = PIXELS * DEPTH  # bfloat16 of a tile
 
 
@@ -73,18 +73,21 @@ class Product:
 
     def gather(self) -> None:
         """Round the pixels that the item needs, phase by phase; those outside of the image are 0."""
-        spec, (_, height, width, _) = self.spec, self.spec.source.shape
-        rows = self.tile.rows + spec.reach[0]
-        with loop(spec.phases[0]) as down, loop(rows) as i, loop(spec.phases[1]) as across, loop(self.panel.width) as j:
-            y = T.bind((self.row + i) * spec.stride[0] + down - spec.pad[0])
-            x = T.bind((self.column + j) * spec.stride[1] + across - spec.pad[1])
-            at = T.bind(self.line((down, across), 0, i * self.panel.width + j))
-            if spec.folds:
-                self.clear(at)
-                when(tirx.all(y >= 0, y < height), lambda: self.fold(y, x, at))
+        with loop(self.spec.phases[0]) as phase, loop(self.tile.rows + self.spec.reach[0]) as row:
+            y = T.bind((self.row + row) * self.spec.stride[0] + phase - self.spec.pad[0])
+            if self.spec.folds:
+                self.fold(y, T.bind(self.line((phase, 0), 0, row * self.panel.width)))
             else:
-                inside = tirx.all(y >= 0, y < height, x >= 0, x < width)
-                when(inside, lambda: self.round((self.image, y, x), at), lambda: self.clear(at))
+                self.pick(y, phase, row)
+
+    def pick(self, y: Expr, phase: Expr, row: Expr) -> None:
+        """The pixels of a row, each with all of its channels."""
+        spec, (_, height, width, _) = self.spec, self.spec.source.shape
+        with loop(spec.phases[1]) as across, loop(self.panel.width) as column:
+            x = T.bind((self.column + column) * spec.stride[1] + across - spec.pad[1])
+            at = T.bind(self.line((phase, across), 0, row * self.panel.width + column))
+            inside = tirx.all(y >= 0, y < height, x >= 0, x < width)
+            when(inside, partial(self.round, (self.image, y, x), at), partial(self.clear, at))
 
     def round(self, pixel: tuple[Expr, ...], at: Expr) -> None:
         """All channels of a pixel."""
@@ -104,31 +107,64 @@ class Product:
             for first, width in pieces(0, rest, vector):
                 keep(whole, first, width)
 
-    def fold(self, y: Expr, x: Expr, at: Expr) -> None:
-        """What a row of the window meets from a pixel on, of each channel, to one line; the line is 0 before."""
-        channels, across = self.spec.source.shape[3], self.spec.window[1]
-        step, width = self.spec.dilation[1], self.spec.source.shape[2]
+    def fold(self, y: Expr, at: Expr) -> None:
+        """To each line of a row what a row of the window meets from a pixel on, of each channel."""
+        count, some = self.panel.width, self.together
+        groups = count // some if some else 0
+        within = tirx.all(y >= 0, y < self.spec.source.shape[1])
 
-        def keep(value: Expr, number: int) -> None:
-            where = at + (number // DEPTH) * self.between + number % DEPTH
-            self.pixels.store(where, rounded(T.bind(value), self.machine))
+        def one_by_one(first: Expr, lines: int) -> None:
+            with loop(lines) as line:
+                begin = T.bind(at + (first + line) * DEPTH)
+                self.clear(begin)
+                when(within, lambda: self.fold_one(y, self.across(first + line), begin))
 
-        def whole() -> None:
-            tensor = self.spec.source
-            for c in range(channels):
-                for number, count in _within_lines(c * across, (c + 1) * across, self.machine.vector):
-                    begin = address(tensor, (self.image, y, x + (number - c * across) * step, c))
-                    keep(self.function.load_from(0, begin, count, step * tensor.strides[2]), number)
+        if groups:
+            with loop(groups) as group:
+                x = T.bind(self.across(group * some))
+                inside = tirx.all(within, x >= 0, x + PIXELS <= self.spec.source.shape[2])
+                fast = partial(self.fold_some, y, x, at + group * some * DEPTH)
+                when(inside, fast, partial(one_by_one, group * some, some))
+        one_by_one(groups * some, count - groups * some)
 
-        def some() -> None:
-            for s in range(across):
-                when(tirx.all(x + s * step >= 0, x + s * step < width), partial(one, s))
+    def across(self, column: Expr) -> Expr:
+        """Where the window of a column of the item begins."""
+        return (self.column + column) * self.spec.stride[1] - self.spec.pad[1]
 
-        def one(s: int) -> None:
-            for c in range(channels):
-                keep(self.function.load(0, (self.image, y, x + s * step, c)), c * across + s)
+    @property
+    def together(self) -> int:
+        """How many windows side by side a vector holds of each channel; none where rows are no vectors."""
+        spec = self.spec
+        span = (spec.window[1] - 1) * spec.dilation[1] + 1
+        whole = spec.source.strides[2] == 1 and span <= PIXELS
+        return 1 + (PIXELS - span) // spec.stride[1] if whole else 0
 
-        when(tirx.all(x >= 0, x + (across - 1) * step < width), whole, some)
+    def fold_some(self, y: Expr, x: Expr, at: Expr) -> None:
+        """The lines of `together` windows, of which the first begins at x."""
+        spec, channels = self.spec, range(self.spec.source.shape[3])
+        values = [self.function.load_from(0, address(spec.source, (self.image, y, x, c)), PIXELS, 1) for c in channels]
+        rows = [*(T.bind(rounded(value, self.machine)) for value in values), splat(0, PIXELS, "uint16")]
+        for number in range(self.together):
+            taps = [number * spec.stride[1] + s * spec.dilation[1] for s in range(spec.window[1])]
+            lanes = [c * PIXELS + tap for c in channels for tap in taps]
+            lanes += [len(channels) * PIXELS] * (spec.chunks * DEPTH - len(lanes))
+            for chunk in range(spec.chunks):
+                line = shuffled(rows, lanes[chunk * DEPTH : (chunk + 1) * DEPTH])
+                self.pixels.store(at + number * DEPTH + chunk * self.between, line)
+
+    def fold_one(self, y: Expr, x: Expr, at: Expr) -> None:
+        """The line of the window that begins at x; it is 0 before."""
+        channels, width = range(self.spec.source.shape[3]), self.spec.source.shape[2]
+        for s in range(self.spec.window[1]):
+            tap = x + s * self.spec.dilation[1]
+            when(tirx.all(tap >= 0, tap < width), partial(self.fold_tap, (y, tap), at, s, channels))
+
+    def fold_tap(self, place: tuple[Expr, Expr], at: Expr, s: int, channels: Sequence[int]) -> None:
+        """What column s of the window meets, of each channel."""
+        for c in channels:
+            number = c * self.spec.window[1] + s
+            value = rounded(self.function.load(0, (self.image, *place, c)), self.machine)
+            self.pixels.store(at + (number // DEPTH) * self.between + number % DEPTH, value)
 
     def clear(self, at: Expr) -> None:
         with loop(self.spec.chunks) as chunk:
@@ -182,7 +218,8 @@ class Product:
             tiles.zero(SUMS + i)
         with loop(spec.taps[0]) as r, loop(spec.taps[1]) as s, loop(spec.chunks) as k:
             weights = (((block * spec.taps[0] + r) * spec.taps[1] + s) * spec.chunks + k) * _TILE
-            fetch(self.function.buffers[1], weights + AHEAD * _TILE, _TILE)
+            if self.panel.steps <= SWEPT:
+                fetch(self.function.buffers[1], weights + AHEAD * _TILE, _TILE)
             tiles.load(RIGHT, self.function.buffers[1], weights, DEPTH)
             for i in range(self.panel.deep):
                 self.load(tiles, i, first, (r, s), k)
@@ -205,9 +242,3 @@ class Product:
             index = (*pixel, block * BLOCK + first)
             value = T.bind(self.sums.vector(i * BLOCK + first, width))
             self.function.store(out, index, self.function.finish(program, 2, index, value, width))
-
-
-def _within_lines(start: int, stop: int, vector: int) -> list[tuple[int, int]]:
-    """(first, width) of vectors that cover [start, stop), none of them in two lines."""
-    ends = [*range((start // DEPTH + 1) * DEPTH, stop, DEPTH), stop]
-    return [part for first, last in pairwise((start, *ends)) for part in pieces(first, last, vector)]
