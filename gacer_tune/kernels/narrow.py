@@ -31,7 +31,7 @@ DEPTH = 32  # bfloat16 of a row
 FEWEST = 8  # channels that are worth a line of their own
 BLOCK = 32  # outputs of two tiles
 MOST_TILES = 8  # that are worth compiling and timing
-MOST_DEEP = 3  # tiles that are added up at a time, see docs/decisions/0016
+MOST_DEEP = {1: 3, 2: 2}  # tiles of pixels at a time by those of weights, see docs/decisions/0016
 PANEL = 1 << 20  # bytes that a panel may have: it lies on the stack
 _LOAD = 0.2  # what a tile of weights costs, in tiles of sums
 
@@ -111,12 +111,14 @@ class NarrowTile:
     """An item has `rows` rows of `columns` outputs, of `blocks` blocks of channels.
 
     order "ohw": a block of channels sweeps over the pixels (its weights stay in cache); "hwo": pixels over the blocks.
+    wide: tiles of weights that are multiplied at a time.
     """
 
     rows: int
     columns: int
     blocks: int
     order: Order
+    wide: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +137,14 @@ def panel(spec: NarrowConv, tile: NarrowTile) -> Panel:
     width = tile.columns + spec.reach[1]
     plane = (tile.rows + spec.reach[0]) * width
     needed = ceildiv((tile.rows - 1) * width + tile.columns, PIXELS)
-    most = min(MOST_DEEP, spec.out.shape[2] // PIXELS) if spec.direct else MOST_DEEP
-    deep = deep_of(needed, most)
+    most = MOST_DEEP[tile.wide]
+    deep = deep_of(needed, min(most, spec.out.shape[2] // PIXELS) if spec.direct else most)
     beyond = deep * PIXELS  # what the last tiles read of it is left out
     size = 0 if spec.direct else (spec.chunks * prod(spec.phases) * plane + beyond) * DEPTH
     return Panel(width, plane, size, ceildiv(needed, deep), deep)
 
 
-def deep_of(needed: int, most: int = MOST_DEEP) -> int:
+def deep_of(needed: int, most: int = MOST_DEEP[1]) -> int:
     """How many of so many tiles of pixels are added up at a time."""
     return min(range(1, most + 1), key=lambda tiles: ceildiv(needed, tiles) * (tiles + _LOAD))
 
@@ -166,10 +168,10 @@ def footprint(spec: NarrowConv, tile: NarrowTile, machine: Machine) -> int:  # n
 
 def candidates(spec: NarrowConv, machine: Machine) -> list[NarrowTile]:  # noqa: ARG001
     """Variants worth measuring, most promising first."""
-    orders: tuple[Order, ...] = ("ohw", "hwo")
+    ways: tuple[tuple[Order, int], ...] = (("ohw", 1), ("hwo", 2), ("hwo", 1))
     found = []
     for wanted, pixels_first in product((FEW // 4, FEW, MANY), (True, False)):
-        found += [_blocked(spec, wanted, pixels_first, order) for order in orders]
+        found += [_blocked(spec, wanted, pixels_first, way) for way in ways]
     fitting = [tile for tile in dict.fromkeys(found) if 2 * panel(spec, tile).size <= PANEL]
     return fitting[:MOST_TILES] or [NarrowTile(1, min(PIXELS, spec.out.shape[2]), spec.blocks, "ohw")]
 
@@ -179,7 +181,7 @@ def fits(spec: NarrowConv) -> bool:
     return 2 * panel(spec, NarrowTile(1, min(PIXELS, spec.out.shape[2]), 1, "ohw")).size <= PANEL
 
 
-def _blocked(spec: NarrowConv, wanted: int, pixels_first: bool, order: Order) -> NarrowTile:
+def _blocked(spec: NarrowConv, wanted: int, pixels_first: bool, way: tuple[Order, int]) -> NarrowTile:
     """About `wanted` items, cut along pixels first, or along channels first."""
     images, height, width, _ = spec.out.shape
     cut, blocks = images, spec.blocks
@@ -194,4 +196,4 @@ def _blocked(spec: NarrowConv, wanted: int, pixels_first: bool, order: Order) ->
         cut *= ceildiv(width, columns)
     if pixels_first and cut < wanted:
         blocks = block_size(spec.blocks, wanted, cut)
-    return NarrowTile(rows, min(columns, width), blocks, order)
+    return NarrowTile(rows, min(columns, width), blocks, *way)

@@ -14,14 +14,13 @@ from tvm.script.ir_builder import tirx as T
 from gacer_tune.kernels.emit.bfloat16 import rounded
 from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, shuffled, sized, splat, unravel
 from gacer_tune.kernels.emit.function import Function, address, loop, when
-from gacer_tune.kernels.emit.tiles import LEFT, RIGHT, SUMS, Lines, Tiles
+from gacer_tune.kernels.emit.tiles import Lines, Tiles
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.narrow import BLOCK, DEPTH, PIXELS, NarrowConv, NarrowTile, cuts, panel
-from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
-AHEAD = 16  # steps of the sum: so long before they are needed weights are asked for
-SWEPT = 8  # steps that read the same weights: where there are more, few of them come from afar
+AHEAD = 16  # tiles: so long before they are needed weights are asked for
+HALVES = 2  # of a block: tiles of weights
 _TILE = PIXELS * DEPTH  # bfloat16 of a tile
 
 
@@ -36,7 +35,7 @@ def emit(spec: NarrowConv, tile: NarrowTile, machine: Machine, name: str) -> tir
         product = Product(spec, tile, machine, function, (image, row * tile.rows, column * tile.columns))
         if not spec.direct:
             product.gather()
-        tiles = Tiles(machine)
+        tiles = product.tiles()
         product.multiply(tiles, partial(block_of, spec.blocks, tile.blocks, block))
         tiles.release()
 
@@ -61,6 +60,9 @@ class Product:
         self.panel = panel(spec, tile)
         self.sums = Lines(self.panel.deep * PIXELS * BLOCK, "float32")
         self.pixels = Lines(self.panel.size, "uint16")
+
+    def tiles(self) -> Tiles:
+        return Tiles(self.machine, self.panel.deep * self.tile.wide, self.tile.wide)
 
     def multiply(self, tiles: Tiles, blocks: Callable[[], AbstractContextManager[Expr]]) -> None:
         """All steps of some blocks of channels."""
@@ -186,11 +188,17 @@ class Product:
     def add_up(self, tiles: Tiles, block: Expr, step: Expr) -> None:
         """A few tiles of pixels times a block of outputs, over the window and all channels."""
         first = T.bind(self.first(step))
-        with loop(min(2, ceildiv(self.spec.out.shape[3], BLOCK // 2))) as half:
-            self.add_up_half(tiles, block * 2 + half, first)
-            for i in range(self.panel.deep):
-                tiles.store(SUMS + i, self.sums, i * PIXELS * BLOCK + half * (BLOCK // 2), BLOCK)
+        with loop(HALVES // self.tile.wide) as half:
+            self.add_up_halves(tiles, block * HALVES + half, step, first)
+            for i, j in self.pairs:
+                place = i * PIXELS * BLOCK + (half + j) * (BLOCK // HALVES)
+                tiles.store(i * self.tile.wide + j, self.sums, place, BLOCK)
         self.finish(block, first)
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Tiles of pixels and halves of a block that are multiplied at a time."""
+        return [(i, j) for i in range(self.panel.deep) for j in range(self.tile.wide)]
 
     def first(self, step: Expr) -> Expr:
         """The first pixel of a step, counted from the item's own first one."""
@@ -203,27 +211,28 @@ class Product:
         spec, source = self.spec, self.spec.source
         if spec.direct:
             at = address(source, (self.image, 0, self.column + pixel + i * PIXELS, chunk * DEPTH))
-            tiles.load(LEFT, self.function.buffers[0], at, source.strides[2])
+            tiles.load(tiles.left, self.function.buffers[0], at, source.strides[2])
             return
         down, across = tap[0] * spec.dilation[0], tap[1] * spec.dilation[1]
         phase = down % spec.stride[0], across % spec.stride[1]
         beyond = (down // spec.stride[0]) * self.panel.width + across // spec.stride[1]
         at = self.line(phase, chunk, beyond + pixel + i * PIXELS)
-        tiles.load(LEFT, self.pixels.buffer, self.pixels.start + at, DEPTH)
+        tiles.load(tiles.left, self.pixels.buffer, self.pixels.start + at, DEPTH)
 
-    def add_up_half(self, tiles: Tiles, block: Expr, first: Expr) -> None:
-        """The same for half a block."""
-        spec = self.spec
-        for i in range(self.panel.deep):
-            tiles.zero(SUMS + i)
+    def add_up_halves(self, tiles: Tiles, half: Expr, step: Expr, first: Expr) -> None:
+        """The same for `wide` halves of a block. The first step brings the weights that are next nearer."""
+        spec, wide = self.spec, self.tile.wide
+        for i, j in self.pairs:
+            tiles.zero(i * wide + j)
         with loop(spec.taps[0]) as r, loop(spec.taps[1]) as s, loop(spec.chunks) as k:
-            weights = (((block * spec.taps[0] + r) * spec.taps[1] + s) * spec.chunks + k) * _TILE
-            if self.panel.steps <= SWEPT:
-                fetch(self.function.buffers[1], weights + AHEAD * _TILE, _TILE)
-            tiles.load(RIGHT, self.function.buffers[1], weights, DEPTH)
+            for j in range(wide):
+                weights = ((((half + j) * spec.taps[0] + r) * spec.taps[1] + s) * spec.chunks + k) * _TILE
+                when(step == 0, partial(fetch, self.function.buffers[1], weights + AHEAD * _TILE, _TILE))
+                tiles.load(tiles.right + j, self.function.buffers[1], weights, DEPTH)
             for i in range(self.panel.deep):
                 self.load(tiles, i, first, (r, s), k)
-                tiles.dot(SUMS + i, LEFT, RIGHT)
+                for j in range(wide):
+                    tiles.dot(i * wide + j, tiles.left, tiles.right + j)
 
     def finish(self, block: Expr, first: Expr) -> None:
         """Run the program on the sums that belong to outputs, and store them."""

@@ -13,7 +13,7 @@ from gacer_tune.kernels.emit.bfloat16 import rounded
 from gacer_tune.kernels.emit.blocks import block_of, pieces, run, splat, spread, sweep, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold, largest
 from gacer_tune.kernels.emit.function import Function, address, loop, when
-from gacer_tune.kernels.emit.tiles import LEFT, RIGHT, SUMS, Lines, Tiles
+from gacer_tune.kernels.emit.tiles import Lines, Tiles
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.narrow import DEPTH, PIXELS
 from gacer_tune.kernels.narrow_attention import NarrowAttention, NarrowAttentionTile
@@ -149,7 +149,7 @@ class _Item:
             keys = number * spec.chunks * _TILE
             self.product(tiles, (self.queries, self.keys, keys, _TILE), spec.chunks)
             for i in range(spec.deep):
-                tiles.store(SUMS + i, self.scores, i * PIXELS * spec.pitch + number * PIXELS, spec.pitch)
+                tiles.store(i, self.scores, i * PIXELS * spec.pitch + number * PIXELS, spec.pitch)
         parts = T.alloc_buffer((spec.rows,), "float32", scope="local")
         with loop(spec.rows) as i:
             when(first + i < self.m, lambda: T.buffer_store(parts, self.softmax(first + i, i), [i]))
@@ -157,7 +157,7 @@ class _Item:
         with loop(across) as number:
             self.product(tiles, (self.shares, self.values, number * _TILE, across * _TILE), spec.pitch // DEPTH)
             for i in range(spec.deep):
-                tiles.store(SUMS + i, self.sums, i * PIXELS * spec.wide + number * PIXELS, spec.wide)
+                tiles.store(i, self.sums, i * PIXELS * spec.wide + number * PIXELS, spec.wide)
         with loop(spec.rows) as i:
             when(first + i < self.m, lambda: self.store(first + i, i, parts))
 
@@ -183,13 +183,13 @@ class _Item:
         """A step's rows (chunks, rows, DEPTH) times tiles that begin at an offset and lie so far apart."""
         left, right, start, apart = factors
         for i in range(self.spec.deep):
-            tiles.zero(SUMS + i)
+            tiles.zero(i)
         with loop(chunks) as k:
-            tiles.load(RIGHT, right.buffer, right.start + start + k * apart, DEPTH)
+            tiles.load(tiles.right, right.buffer, right.start + start + k * apart, DEPTH)
             for i in range(self.spec.deep):
                 at = k * self.spec.rows * DEPTH + i * _TILE
-                tiles.load(LEFT, left.buffer, left.start + at, DEPTH)
-                tiles.dot(SUMS + i, LEFT, RIGHT)
+                tiles.load(tiles.left, left.buffer, left.start + at, DEPTH)
+                tiles.dot(i, tiles.left, tiles.right)
 
     def softmax(self, row: Expr, i: Expr) -> Expr:
         """Exponentials of a row of scores as (chunks, rows, DEPTH); one over their sum."""
