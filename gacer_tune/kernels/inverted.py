@@ -9,11 +9,13 @@ computes, too. Sums are added up as `conv2d` and `depthwise` do, so the result h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from gacer_tune.kernels.blocks import block_size
 from gacer_tune.kernels.conv2d import Conv2d, ConvTile, register_tiles
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.machine import Machine, Target
+from gacer_tune.kernels.narrow import NarrowConv
 from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 from gacer_tune.kernels.window import Pair
 
@@ -23,25 +25,32 @@ COLUMNS = 4  # of a register tile of the depthwise convolution
 MOST = 8  # vectors of any register tile
 
 
-@dataclass(frozen=True, slots=True)
-class Inverted:
-    """expand's output is depthwise's source, whose output is project's source; these two have dense strides."""
+Product = TypeVar("Product", bound=Conv2d | NarrowConv)
 
-    expand: Conv2d | None
+
+@dataclass(frozen=True, slots=True)
+class Residual(Generic[Product]):
+    """expand's output is depthwise's source, whose output is project's source."""
+
+    expand: Product | None
     depthwise: Depthwise
-    project: Conv2d | None
+    project: Product | None
 
     @property
     def out(self) -> Tensor:
-        return (self.project or self.depthwise).out
+        return self.parts[-1].out
 
     @property
     def flops(self) -> int:
         return sum(part.flops for part in self.parts)
 
     @property
-    def parts(self) -> tuple[Conv2d | Depthwise, ...]:
+    def parts(self) -> tuple[Product | Depthwise, ...]:
         return tuple(part for part in (self.expand, self.depthwise, self.project) if part is not None)
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        return tuple(part for part in (self.expand, self.project) if part is not None)
 
     def tensors(self, machine: Target) -> tuple[Tensor, ...]:
         """Source, weights and operands of the program of each part, out."""
@@ -49,6 +58,16 @@ class Inverted:
         for part in self.parts:
             found += [part.weight(machine), *part.program.operands]
         return (*found, self.out)
+
+    def reach(self, rows: int) -> int:
+        """Rows of the depthwise convolution's source that `rows` rows of its output need."""
+        window = self.depthwise.window
+        return min((rows - 1) * window.stride[0] + (window.size[0] - 1) * window.dilation[0] + 1, window.image[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Inverted(Residual[Conv2d]):
+    """The depthwise convolution's source and output have dense strides, unless nothing is before, or behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +84,10 @@ class InvertedTile:
     project: ConvTile | None
 
 
-def reach(spec: Inverted, rows: int) -> int:
-    """Rows of the depthwise convolution's source that `rows` rows of its output need."""
-    window = spec.depthwise.window
-    return min((rows - 1) * window.stride[0] + (window.size[0] - 1) * window.dilation[0] + 1, window.image[0])
-
-
 def ring(spec: Inverted, tile: InvertedTile, machine: Machine) -> Tensor:
     """The widened rows as (channel tile, row, column, channel of the tile); rows wrap at a power of two."""
     (height, width), size = spec.depthwise.window.image, tile.vectors * machine.vector
-    kept = min(height, 1 << (reach(spec, tile.rows) - 1).bit_length())
+    kept = min(height, 1 << (spec.reach(tile.rows) - 1).bit_length())
     return dense((ceildiv(spec.depthwise.out.shape[3], size), kept, width, size))
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import product
 
 from gacer_tune.kernels.blocks import block_size
-from gacer_tune.kernels.depthwise import Depthwise
-from gacer_tune.kernels.machine import Machine, Target
+from gacer_tune.kernels.inverted import Residual
+from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.narrow import BLOCK, PANEL, NarrowConv, NarrowTile, panel
-from gacer_tune.kernels.tensor import Tensor, ceildiv
+from gacer_tune.kernels.tensor import ceildiv
 
 ITEMS = (4, 8, 2, 16, 32, 64)  # of an image, wanted: few compute less twice, many have their rows in a nearer cache
 COLUMNS = (8, 4)  # of a register tile of the window
@@ -25,38 +25,8 @@ MOST_SIZES = 4  # that are worth compiling and timing
 
 
 @dataclass(frozen=True, slots=True)
-class NarrowInverted:
-    """expand's and project's tensors are (1, 1, pixels, channels), those of the depthwise convolution (n, h, w, c).
-
-    expand's output and depthwise's source are the same values, as are depthwise's output and project's source.
-    """
-
-    expand: NarrowConv | None
-    depthwise: Depthwise
-    project: NarrowConv | None
-
-    @property
-    def out(self) -> Tensor:
-        return (self.project or self.depthwise).out
-
-    @property
-    def flops(self) -> int:
-        return sum(part.flops for part in self.parts)
-
-    @property
-    def parts(self) -> tuple[NarrowConv | Depthwise, ...]:
-        return tuple(part for part in (self.expand, self.depthwise, self.project) if part is not None)
-
-    @property
-    def products(self) -> tuple[NarrowConv, ...]:
-        return tuple(part for part in (self.expand, self.project) if part is not None)
-
-    def tensors(self, machine: Target) -> tuple[Tensor, ...]:
-        """Source, weights and operands of the program of each part, out."""
-        found = [self.parts[0].source]
-        for part in self.parts:
-            found += [part.weight(machine), *part.program.operands]
-        return (*found, self.out)
+class NarrowInverted(Residual[NarrowConv]):
+    """expand's and project's tensors are (1, 1, pixels, channels), those of the depthwise convolution (n, h, w, c)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +40,9 @@ class NarrowInvertedTile:
 THINNEST = NarrowInvertedTile(1, 1)
 
 
-def reach(spec: NarrowInverted, rows: int) -> int:
-    """Rows of the depthwise convolution's source that `rows` rows of its output need."""
-    window = spec.depthwise.window
-    return min((rows - 1) * window.stride[0] + (window.size[0] - 1) * window.dilation[0] + 1, window.image[0])
-
-
 def widened(spec: NarrowInverted, tile: NarrowInvertedTile) -> NarrowTile:
     """What an item computes of the first product."""
-    return NarrowTile(1, reach(spec, tile.rows) * spec.depthwise.source.shape[2], 1, "ohw")
+    return NarrowTile(1, spec.reach(tile.rows) * spec.depthwise.source.shape[2], 1, "ohw")
 
 
 def projected(spec: NarrowInverted, tile: NarrowInvertedTile) -> NarrowTile:
