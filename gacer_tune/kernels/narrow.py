@@ -29,7 +29,8 @@ from gacer_tune.kernels.window import Pair
 PIXELS = 16  # rows of a tile
 DEPTH = 32  # bfloat16 of a row
 FEWEST = 8  # channels that are worth a line of their own
-BLOCK = 32  # outputs of two tiles
+HALVES = 2  # tiles of weights
+BLOCK = 32  # outputs of so many
 MOST_TILES = 8  # that are worth compiling and timing
 MOST_DEEP = {1: 3, 2: 2}  # tiles of pixels at a time by those of weights, see docs/decisions/0016
 PANEL = 1 << 20  # bytes that a panel may have: it lies on the stack
@@ -56,6 +57,11 @@ class NarrowConv:
     def blocks(self) -> int:
         """Of outputs."""
         return ceildiv(self.out.shape[3], BLOCK)
+
+    @property
+    def halves(self) -> int:
+        """Tiles of a block that have outputs."""
+        return min(HALVES, ceildiv(self.out.shape[3], BLOCK // HALVES))
 
     @property
     def folds(self) -> bool:
@@ -168,7 +174,7 @@ def footprint(spec: NarrowConv, tile: NarrowTile, machine: Machine) -> int:  # n
 
 def candidates(spec: NarrowConv, machine: Machine) -> list[NarrowTile]:  # noqa: ARG001
     """Variants worth measuring, most promising first."""
-    ways: tuple[tuple[Order, int], ...] = (("ohw", 1), ("hwo", 2), ("hwo", 1))
+    ways: tuple[tuple[Order, int], ...] = (("ohw", 1), ("hwo", spec.halves), ("hwo", 1))
     found = []
     for wanted, pixels_first in product((FEW // 4, FEW, MANY), (True, False)):
         found += [_blocked(spec, wanted, pixels_first, way) for way in ways]

@@ -16,11 +16,11 @@ from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, shuffled, si
 from gacer_tune.kernels.emit.function import Function, address, loop, when
 from gacer_tune.kernels.emit.tiles import Lines, Tiles
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.narrow import BLOCK, DEPTH, PIXELS, NarrowConv, NarrowTile, cuts, panel
+from gacer_tune.kernels.narrow import BLOCK, DEPTH, HALVES, PIXELS, NarrowConv, NarrowTile, cuts, panel
+from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
 AHEAD = 16  # tiles: so long before they are needed weights are asked for
-HALVES = 2  # of a block: tiles of weights
 _TILE = PIXELS * DEPTH  # bfloat16 of a tile
 
 
@@ -188,7 +188,7 @@ class Product:
     def add_up(self, tiles: Tiles, block: Expr, step: Expr) -> None:
         """A few tiles of pixels times a block of outputs, over the window and all channels."""
         first = T.bind(self.first(step))
-        with loop(HALVES // self.tile.wide) as half:
+        with loop(ceildiv(self.spec.halves, self.tile.wide)) as half:
             self.add_up_halves(tiles, block * HALVES + half, step, first)
             for i, j in self.pairs:
                 place = i * PIXELS * BLOCK + (half + j) * (BLOCK // HALVES)
