@@ -14,6 +14,7 @@ import models
 from gacer_tune import runtime, targets
 from gacer_tune.checking import TOLERANCE, TOLERANCES, relative_error
 from gacer_tune.cli.given import read_settings
+from gacer_tune.cli.tune import unused_precision
 from gacer_tune.errors import UserError
 from gacer_tune.executor import amx
 from gacer_tune.kernels.machine import AMX
@@ -108,6 +109,20 @@ def test_a_processor_without_amx_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_system_that_does_not_allow_it_is_named() -> None:
     with pytest.raises(UserError, match="precision bf16: the system does not let this process use AMX"):
         targets.machine_here("bf16")
+
+
+def test_who_chose_no_precision_is_told_of_the_faster_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where this processor has it."""
+    model = [str(written("tiny_mlp", tmp_path))]
+
+    def hint(**given: str) -> str:
+        return unused_precision(read_settings(model, (), None, given))
+
+    monkeypatch.setattr(amx, "missing", lambda: "")
+    assert "--precision bf16" in hint()
+    chosen = [hint(precision="fp32"), hint(precision="bf16"), hint(kernels="metaschedule"), hint(target="cuda")]
+    monkeypatch.setattr(amx, "missing", lambda: "this processor lacks amx_tile")
+    assert [*chosen, hint()] == [""] * 5
 
 
 @pytest.mark.usefixtures("without_amx")
