@@ -19,11 +19,16 @@ from tests.support.kernels import error, normal
 
 
 def residual(size: int = 20, narrow: int = 8, wide: int = 24, **changes: Any) -> onnx.ModelProto:
-    """1x1, depthwise, 1x1, and the input added; changes: stride, outputs, window, `gate` between the last two."""
+    """1x1, depthwise, 1x1, and the input added; changes: stride, outputs, window, `gate` between the last two.
+
+    sliced: the input is a part of another value, whose rows are longer.
+    """
     stride, window = changes.get("stride", 1), changes.get("window", 3)
     sliding = {"group": wide, "pads": [window // 2] * 4, "strides": [stride, stride]}
-    nodes = [
-        node("Conv", ["x", "w0", "b0"], ["a"]),
+    before = [node("Conv", ["x", "w3"], ["z"]), node("Slice", ["z", "from", "to", "axis"], ["part"])]
+    source, nodes = ("part", before) if changes.get("sliced") else ("x", [])
+    nodes += [
+        node("Conv", [source, "w0", "b0"], ["a"]),
         node("Clip", ["a", "zero", "six"], ["a6"]),
         node("Conv", ["a6", "w1", "b1"], ["b"], **sliding),
         node("Clip", ["b", "zero", "six"], ["b6"]),
@@ -32,7 +37,7 @@ def residual(size: int = 20, narrow: int = 8, wide: int = 24, **changes: Any) ->
         pooled = [node("GlobalAveragePool", ["b6"], ["g"]), node("Sigmoid", ["g"], ["s"])]
         nodes += [*pooled, node("Mul", ["b6", "s"], ["scaled"])]
     nodes.append(node("Conv", ["scaled" if changes.get("gate") else "b6", "w2", "b2"], ["c"]))
-    nodes.append(node("Add", ["c", "x"], ["y"]) if stride == 1 else node("Relu", ["c"], ["y"]))
+    nodes.append(node("Add", ["c", source], ["y"]) if stride == 1 else node("Relu", ["c"], ["y"]))
     constants = {
         "w0": normal(0, (wide, narrow, 1, 1)),
         "b0": normal(1, (wide,)),
@@ -40,10 +45,13 @@ def residual(size: int = 20, narrow: int = 8, wide: int = 24, **changes: Any) ->
         "b1": normal(3, (wide,)),
         "w2": normal(4, (narrow, wide, 1, 1)),
         "b2": normal(5, (narrow,)),
+        "w3": normal(6, (narrow, narrow, 1, 1)),
+        **{name: np.array([value]) for name, value in (("from", 1), ("to", 1 + size), ("axis", 3))},
         "zero": np.array(0, np.float32),
         "six": np.array(6, np.float32),
     }
-    return model(nodes, {"x": (1, narrow, size, size)}, ["y", *changes.get("outputs", ())], constants)
+    width = size + 2 if changes.get("sliced") else size
+    return model(nodes, {"x": (1, narrow, size, width)}, ["y", *changes.get("outputs", ())], constants)
 
 
 def ends(proto: onnx.ModelProto, folder: Path, machine: Machine = MACHINES["avx2"]) -> list[tuple[bool, bool]]:
@@ -102,6 +110,7 @@ def test_one_kernel_has_the_bits_of_several(proto: onnx.ModelProto, monkeypatch:
         (residual(outputs=["b6"]), [(True, False)]),
         (residual(outputs=["a6"]), [(False, True)]),
         (residual(gate=True), [(True, False)]),
+        (residual(sliced=True), []),  # pixels of the input are not in one row
         (residual(narrow=4), []),  # few channels are no work for a tile
         (residual(narrow=640, wide=960), []),  # weights leave no room in the cache
     ],
