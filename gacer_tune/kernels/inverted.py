@@ -69,6 +69,10 @@ class Residual(Generic[Product]):
 class Inverted(Residual[Conv2d]):
     """The depthwise convolution's source and output have dense strides, unless nothing is before, or behind."""
 
+    expand: Conv2d | None
+    depthwise: Depthwise
+    project: Conv2d | None
+
 
 @dataclass(frozen=True, slots=True)
 class InvertedTile:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from gacer_tune.kernels.blocks import block_size
+from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.inverted import Residual
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.narrow import BLOCK, PANEL, NarrowConv, NarrowTile, panel
@@ -27,6 +28,10 @@ MOST_SIZES = 4  # that are worth compiling and timing
 @dataclass(frozen=True, slots=True)
 class NarrowInverted(Residual[NarrowConv]):
     """expand's and project's tensors are (1, 1, pixels, channels), those of the depthwise convolution (n, h, w, c)."""
+
+    expand: NarrowConv | None
+    depthwise: Depthwise
+    project: NarrowConv | None
 
 
 @dataclass(frozen=True, slots=True)

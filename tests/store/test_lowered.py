@@ -21,7 +21,7 @@ import models
 from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
 from gacer_tune.kernels.cuda.gpu import GPUS
-from gacer_tune.kernels.machine import MACHINES
+from gacer_tune.kernels.machine import AMX, MACHINES
 from gacer_tune.kernels.rules import Processor
 from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.store import lowered as stored
@@ -32,6 +32,7 @@ from gacer_tune.store.tensors import mapped
 from .conftest import Start
 
 AVX2 = MACHINES["avx2"]
+NAMES = ("tiny_branchy", "tiny_attention", "tiny_mlp", "shufflenet", "mobilenet_v2", "lstm", "dlrm")
 KEY = "ab" * 32
 
 KEEP_OFTEN = """
@@ -71,8 +72,8 @@ def entries(cache: Cache, suffix: str) -> list[Path]:
     return [entry.path for entry in cache.list() if entry.path.suffix == suffix]
 
 
-@pytest.mark.parametrize("name", ["tiny_branchy", "tiny_attention", "tiny_mlp", "shufflenet", "lstm", "dlrm"])
-@pytest.mark.parametrize("machine", [AVX2, GPUS["sm_90"]], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("machine", [AVX2, AMX, GPUS["sm_90"]], ids=["cpu", "tiles", "gpu"])
 def test_what_was_kept_is_found(cache: Cache, name: str, machine: Processor) -> None:
     model = lowered(name, machine)
     kept = keep(cache, KEY, model)
