@@ -89,7 +89,7 @@ def test_the_python_example_compiles_and_names_what_exists() -> None:
 
 def test_the_figures_are_those_of_the_benchmark_pages() -> None:
     rows = re.findall(r"^\| (.+), (\S+) \| (\S+) \((\S+)\) \| (\S+) \((\S+)\) \| \[.+\]\((.+)\) \|$", README, re.M)
-    assert [row[1] for row in rows] == ["AVX2", "AVX-512"]
+    assert [row[1] for row in rows] == ["AVX2", "AVX-512", "AMX"]
     for cpu, isa, together, least, alone, least_alone, path in rows:
         page = (ROOT / path).read_text()
         means = re.findall(r"^Against the best peer of each entry: geometric mean (\S+), minimum (\S+) ", page, re.M)
