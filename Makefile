@@ -27,7 +27,7 @@ tune: $(EXAMPLES)/resnet18.onnx $(EXAMPLES)/bert_small.onnx ## tune two example 
 	$(BIN)/gacer-tune bench out --against onnxruntime
 
 test: $(VENV)/.installed ## run the tests, one process per core
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 fuzz: $(VENV)/.installed ## run the tests of kernels and operators on 20 times as many shapes, new ones each time
 	KERNEL_EXAMPLES=20 $(BIN)/python -m pytest -q tests/kernels tests/lowering/test_fallback.py

@@ -141,9 +141,8 @@ def tune(options: Options) -> None:
         sys.stderr.write(f"interrupted: no artifact was written; --resume goes on with the trials in {settings.out}\n")
         raise typer.Exit(INTERRUPTED) from None
     searched = _metaschedule(summary) if settings.kernels == "metaschedule" else None
-    if hint := unused_precision(settings):
-        output.say(hint)
-    _show(summary, effort, searched, output)
+    notes = [effort.text(), _about_metaschedule(searched), unused_precision(settings)]
+    _show(summary, [note for note in notes if note], output)
     found = {} if searched is None else {"metaschedule": searched}
     output.result({**asdict(summary), "interrupted": stop.is_set(), "preparation": effort.document(), **found})
     if stop.is_set():
@@ -192,7 +191,7 @@ def unused_precision(settings: Settings) -> str:
         return ""
     if amx.missing():
         return ""
-    return "this processor multiplies bfloat16 by tiles (AMX): --precision bf16 is usually two to three times as fast."
+    return "this processor multiplies bfloat16 by tiles (AMX): --precision bf16 is usually two to three times as fast"
 
 
 def _metaschedule(summary: Summary) -> dict[str, int]:
@@ -205,7 +204,16 @@ def _metaschedule(summary: Summary) -> dict[str, int]:
     return {"kernels": sum(len(tenant.kernels) for tenant in artifact.workload.tenants), "kept": kept, "used": used}
 
 
-def _show(summary: Summary, effort: Effort, searched: dict[str, int] | None, output: Output) -> None:
+def _about_metaschedule(searched: dict[str, int] | None) -> str:
+    if searched is None:
+        return ""
+    return (
+        f"MetaSchedule's variants were worth keeping for {searched['kept']} of {searched['kernels']} kernels, and are "
+        f"used for {searched['used']}"
+    )
+
+
+def _show(summary: Summary, notes: list[str], output: Output) -> None:
     console = output.console()
     if summary.sizes is not None:
         console.print(sizes_table(summary.sizes))
@@ -219,13 +227,8 @@ def _show(summary: Summary, effort: Effort, searched: dict[str, int] | None, out
     if summary.started:
         output.say(f"the search began with {summary.started}.")
     output.say(f"what was written takes {seconds_text(summary.best_s)}{interval_text(summary.interval_s)}.")
-    if text := effort.text():
-        output.say(f"{text}.")
-    if searched is not None:
-        output.say(
-            f"MetaSchedule's variants were worth keeping for {searched['kept']} of {searched['kernels']} kernels, and "
-            f"are used for {searched['used']}."
-        )
+    for note in notes:
+        output.say(f"{note}.")
     output.say(
         f"{summary.trials} trials, {summary.failed_trials} failed, in {clock_text(summary.seconds_spent)}; the search "
         f"ended: {summary.stopped}. Written:"

@@ -13,6 +13,7 @@ import pytest
 
 from gacer_tune.cli import main
 from gacer_tune.events import Event, Listen
+from gacer_tune.executor import amx
 from gacer_tune.search.sizes import Probe, Size, Sized
 from gacer_tune.settings import Settings
 from tests.cli.support import Cli, Fake
@@ -85,7 +86,8 @@ class Tuning:
 
 
 @pytest.fixture
-def tuning(fake: Fake) -> Tuning:
+def tuning(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Tuning:
+    monkeypatch.setattr(amx, "missing", lambda: "this processor lacks amx_tile")
     made = Tuning(Summary())
     fake("gacer_tune.tuning", tune=made.tune)
     fake("gacer_tune.dry_run", plan_dry=made.plan_dry)
@@ -112,6 +114,14 @@ def test_a_run_ends_with_a_table_a_sentence_and_the_paths(cli: Cli, models: Path
         "  out/manifest.json",
     ]  # fmt: skip
     assert [tenant.name for tenant in tuning.asked[0].tenants] == ["det", "seg"]
+
+
+@pytest.mark.usefixtures("tuning")
+def test_a_faster_precision_is_named(cli: Cli, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "missing", lambda: "")
+    *_, hint, trials, _, _ = cli("tune", models / "det.onnx").out.splitlines()
+    assert "--precision bf16" in hint and trials.startswith("41 trials")
+    assert "bf16" not in cli("tune", models / "det.onnx", "--precision", "fp32").out
 
 
 def test_sizes_that_were_tried_are_shown_with_what_became_of_them(cli: Cli, models: Path, tuning: Tuning) -> None:
