@@ -76,8 +76,23 @@ def rows(draw: st.DrawFn) -> NarrowConv:
     return spec
 
 
+@st.composite
+def photos(draw: st.DrawFn) -> NarrowConv:
+    """Few channels, each of them an image of its own whose rows are longer than a vector."""
+    channels, images, size = draw(st.integers(1, 4)), draw(st.integers(1, 2)), draw(st.sampled_from((2, 3, 5, 7, 11)))
+    stride, dilation, pad = draw(st.integers(1, 4)), draw(st.integers(1, 2)), draw(st.integers(0, size // 2))
+    span = (size - 1) * dilation + 1
+    height, width = span + draw(st.integers(0, 6)), max(span, draw(st.integers(20, 60)))
+    source = Tensor((images, height, width, channels), (channels * height * width, width, 1, height * width))
+    extents = [(extent + 2 * pad - span) // stride + 1 for extent in (height, width)]
+    out = dense((images, *extents, draw(st.sampled_from((8, 16, 40)))))
+    spec = NarrowConv(source, out, (size, size), (stride, stride), (pad, pad), (dilation, dilation))
+    assert spec.folds
+    return spec
+
+
 @few(32)
-@given(specs() | rows(), st.sampled_from(with_tiles()), seeds, cuts)
+@given(specs() | rows() | photos(), st.sampled_from(with_tiles()), seeds, cuts)
 def test_matches_numpy(spec: NarrowConv, machine: Machine, seed: int, cut: float) -> None:
     source = normal(seed, spec.source.shape)
     weight = normal(seed + 50, (spec.out.shape[3], spec.source.shape[3], *spec.window))
