@@ -6,6 +6,7 @@ from gacer_tune.kernels.conv2d import Conv2d
 from gacer_tune.kernels.depthwise import Depthwise
 from gacer_tune.kernels.inverted import Inverted, InvertedTile, candidates, ring, scratch
 from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.narrow import NarrowConv
 from gacer_tune.kernels.pack import conv_weight, depthwise_weight
 from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.tensor import Tensor, dense
@@ -55,7 +56,7 @@ def specs(draw: st.DrawFn) -> Inverted:
     return Inverted(expand, Depthwise(source, out, *sizes, draw(programs(after))), project)
 
 
-def weights_of(part: Conv2d | Depthwise, seed: int) -> Array:
+def weights_of(part: Conv2d | NarrowConv | Depthwise, seed: int) -> Array:
     """Weights as a model has them: (o, c / groups, rows, columns)."""
     outs = part.out.shape[3]
     if isinstance(part, Depthwise):

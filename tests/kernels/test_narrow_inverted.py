@@ -13,6 +13,7 @@ from gacer_tune.kernels.narrow_inverted import NarrowInverted, candidates, fits,
 from gacer_tune.kernels.pack import bfloat16, depthwise_weight, narrow_weight
 from gacer_tune.kernels.tensor import Tensor, dense
 from gacer_tune.kernels.window import Window
+from tests.kernels.test_inverted import weights_of
 from tests.kernels.test_narrow import ROUNDED, widened, with_tiles
 from tests.support.kernels import (
     TOLERANCE,
@@ -61,14 +62,6 @@ def specs(draw: st.DrawFn) -> NarrowInverted:
         project = NarrowConv(dense(flat(after)), result, program=draw(programs(result.shape)))
     sizes = window.size, window.stride, window.pad, window.dilation
     return NarrowInverted(expand, Depthwise(source, out, *sizes, draw(programs(after))), project)
-
-
-def weights_of(part: NarrowConv | Depthwise, seed: int) -> Array:
-    """Weights as a model has them: (o, c / groups, rows, columns)."""
-    outs = part.out.shape[3]
-    if isinstance(part, Depthwise):
-        return normal(seed, (outs, 1, *part.size))
-    return normal(seed, (outs, part.source.shape[3], 1, 1))
 
 
 def packed(part: NarrowConv | Depthwise, machine: Machine, seed: int) -> Operand:
