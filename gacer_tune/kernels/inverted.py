@@ -30,7 +30,10 @@ Product = TypeVar("Product", bound=Conv2d | NarrowConv)
 
 @dataclass(frozen=True, slots=True)
 class Residual(Generic[Product]):
-    """expand's output is depthwise's source, whose output is project's source."""
+    """expand's output is depthwise's source, whose output is project's source.
+
+    Its kinds name the types of their fields again: by them is read back what was stored.
+    """
 
     expand: Product | None
     depthwise: Depthwise

@@ -50,8 +50,8 @@ def _fused(machine: Target, nodes: Sequence[ConvNode], shapes: Sequence[Shape]) 
     repeated = max((sliding.window[0] - 1) * sliding.dilation[0] + 1 - sliding.stride[0], 0)
     gained = REPEATED if number < last else WRITTEN
     dear = repeated * shapes[0][3] > gained * shapes[0][0] * shapes[0][1]
+    room = narrow_inverted.worth if narrow.tiled(machine) else _room
     for first in range(number if dear else 0, number + 1):
-        room = narrow_inverted.worth if narrow.tiled(machine) else _room
         if first < last and room(nodes[first : last + 1], shapes[first : last + 2], machine):
             return first, last
     return number, number
