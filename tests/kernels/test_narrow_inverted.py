@@ -1,5 +1,6 @@
 """Inverted residuals by tiles, against numpy with the same rounded factors."""
 
+from dataclasses import replace
 from math import prod
 
 import pytest
@@ -11,6 +12,7 @@ from gacer_tune.kernels.machine import AMX, Machine
 from gacer_tune.kernels.narrow import PANEL, NarrowConv
 from gacer_tune.kernels.narrow_inverted import NarrowInverted, candidates, fits, footprint, scratch
 from gacer_tune.kernels.pack import bfloat16, depthwise_weight, narrow_weight
+from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.tensor import Tensor, dense
 from gacer_tune.kernels.window import Window
 from tests.kernels.test_inverted import weights_of
@@ -122,10 +124,12 @@ def test_what_the_stack_has_no_room_for_is_refused() -> None:
 
 
 def test_operands_are_those_of_the_parts() -> None:
-    spec = residual((8, 32, 16), 4)
-    expand, sliding, project = spec.parts
-    weights = [part.weight(AMX) for part in spec.parts]
-    assert spec.tensors(AMX) == (expand.source, *weights, project.out)
-    assert spec.flops == expand.flops + sliding.flops + project.flops
-    bias = Tensor((1, 4, 4, 32), (0, 0, 0, 1))
-    assert bias not in spec.tensors(AMX)
+    plain = residual((8, 32, 16), 4)
+    expand, sliding, project = plain.parts
+    first, *others = [part.weight(AMX) for part in plain.parts]
+    assert plain.tensors(AMX) == (expand.source, first, *others, project.out)
+    assert plain.flops == expand.flops + sliding.flops + project.flops
+    bias = Tensor((1, 1, 16, 32), (0, 0, 0, 1))
+    step = Step("add", (Arg("acc"), Arg("operand", 0)))
+    biased = replace(plain, expand=replace(plain.expand, program=Program((step,), (bias,))))
+    assert biased.tensors(AMX) == (expand.source, first, bias, *others, project.out)
