@@ -14,6 +14,7 @@ from gacer_tune.kernels.tensor import STORED, ceildiv
 
 Expr = Any
 LINE = 64  # bytes of a cache line
+STREAMS = 8  # of what is asked for ahead: memory answers them about 1.5 times as fast as one
 
 
 def part(total: int, size: int, block: Expr, blocks: int) -> Expr:
@@ -125,3 +126,10 @@ def fetch(buffer: Any, first: Expr, count: int) -> None:
     kind = [tirx.const(value, "int32") for value in (0, 2, 1)]  # to be read, of medium locality, data
     for line in range(0, count, LINE // STORED[str(buffer.dtype)]):
         T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", T.address_of(buffer[first + line]), *kind))
+
+
+def scattered(step: Expr, count: int, most: int = STREAMS) -> Expr:
+    """Which of `count` neighbours to ask for in a step, so that all steps ask for each once: in `most` streams, or as
+    many below that as are equally long."""
+    streams = max(n for n in range(1, most + 1) if count % n == 0)
+    return step % streams * (count // streams) + step // streams

@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, Grid, grid
-from gacer_tune.kernels.emit.blocks import block_of, fetch, part, pieces, run, sized, splat, unravel
+from gacer_tune.kernels.emit.blocks import block_of, fetch, part, pieces, run, scattered, sized, splat, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.scalar import lanes
@@ -19,7 +19,9 @@ from gacer_tune.kernels.tensor import ceildiv
 from gacer_tune.kernels.views import merged_outer, part_of
 
 Expr = Any
-FETCHING = 3  # tiles of fewer rows read weights as fast as they come, and asking for them ahead only costs time
+FETCHING = 3  # tiles of fewer rows read weights as fast as they come; only from memory is it worth to ask for them
+AHEAD = 8  # steps before they are needed
+FAR = 8  # times a core's own cache: weights that no other cache keeps from run to run, either
 PANEL = 32768  # elements of packed columns: what an L2 cache holds beside the rest
 
 
@@ -34,12 +36,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Rows, columns and accumulator vectors of a register tile, and the panel its columns are packed in."""
+    """Rows, columns and accumulator vectors of a register tile, the panel its columns are packed in, and the first row
+    of its block."""
 
     rows: int
     columns: int
     vectors: int
     panel: Any = None
+    start: Expr = 0
 
 
 def emit(spec: BatchMatmul, tile: BmmTile, machine: Machine, name: str) -> tirx.PrimFunc:
@@ -86,7 +90,8 @@ class Product:
         panel = self.panel if scratch else None
         if panel is not None and self.chunk == self.k:
             self.pack(panel, place, columns, (0, self.k))
-        self.rows(place, rows, lambda at, count: self.block(at, Shape(count, columns, vectors, panel)))
+        start = begin_of(rows * self.tile.high, self.m, self.grid.high)
+        self.rows(place, rows, lambda at, count: self.block(at, Shape(count, columns, vectors, panel, start)))
 
     def fold(self, place: Place, rows: int) -> None:
         """Each row times the only column."""
@@ -133,8 +138,8 @@ class Product:
         first, count = span
 
         def right(k: Expr, v: int) -> Expr:
-            if v == 0 and self.spec.constant and shape.rows >= FETCHING:
-                self.fetch(place, shape, k)
+            if v == 0 and self.spec.constant:
+                self.ask(place, shape, k)
             return self.columns(place, shape, first, k, v)
 
         def left(i: int, k: Expr) -> Expr:
@@ -156,11 +161,19 @@ class Product:
         pack = self.machine.pack
         return ((place.column // pack + block) * self.k + k) * pack
 
-    def fetch(self, place: Place, shape: Shape, k: Expr) -> None:
-        """Ask for the weights of the next column tile, which come from far away the first time they are read."""
-        blocks = ceildiv(shape.vectors, 2)
-        for block in range(blocks, 2 * blocks):
-            fetch(self.function.buffers[1], self.weight(place, k, block), self.machine.pack)
+    def ask(self, place: Place, shape: Shape, k: Expr) -> None:
+        """Ask for weights, which come from far away the first time they are read: the first rows for those of the next
+        column tile."""
+        blocks = range(ceildiv(shape.vectors, 2))
+
+        def fetches(step: Expr, first: int) -> None:
+            for block in blocks:
+                fetch(self.function.buffers[1], self.weight(place, step, first + block), self.machine.pack)
+
+        if shape.rows >= FETCHING:
+            when(place.row == shape.start, lambda: fetches(scattered(k, self.k), len(blocks)))
+        elif self.spec.right.nbytes > FAR * self.machine.l2:
+            fetches(k + AHEAD, 0)
 
     def store(self, accumulators: Any, place: Place, shape: Shape) -> None:
         tile = (shape.rows, shape.vectors, self.machine.vector)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.conv2d import Conv2d, ConvTile, grid
-from gacer_tune.kernels.emit.blocks import block_of, fetch, part, sized, splat
+from gacer_tune.kernels.emit.blocks import block_of, fetch, part, scattered, sized, splat
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.window import column_of, each_columns, each_tap, row_of, taps_inside
 from gacer_tune.kernels.machine import Machine
@@ -50,7 +51,8 @@ class Convolution:
         self.window, self.grid = spec.sliding, grid(spec, tile, machine)
         sweep = tile.rows * (tile.width or ceildiv(spec.out.shape[2], tile.columns))
         # Wider tiles would have to ask for two lines a step, which costs more than it brings.
-        self.fetches = tile.order == "ohw" and tile.vectors <= 2 and sweep <= SHORT
+        short = tile.vectors <= 2 and sweep <= SHORT
+        self.fetches = tile.order == "ohw" and short and spec.group_channels[0] > FEW_CHANNELS
 
     def item(self, item: Expr) -> None:
         n, block = self.spec.out.shape[0], item
@@ -76,9 +78,13 @@ class Convolution:
 
     def area(self, image: Expr, rows: tuple[Expr, Expr], channels: Channels, column: Expr = 0) -> None:
         """A channel tile of a block of columns in rows, given as (first, count)."""
-        first, count = rows
+        (first, count), start = rows, column * self.tile.width * self.tile.columns
         with loop(count) as h:
-            self.columns(column, lambda w, run: self.block((image, first + h, w), run, channels))
+
+            def across(w: Expr, run: Columns) -> None:
+                self.block((image, first + h, w), run, channels, h + w - start == 0)
+
+            self.columns(column, across)
 
     def channels(self, block: Expr, body: Callable[[Channels], None]) -> None:
         """Run body for each channel tile of a block; the last one of a group may be smaller."""
@@ -109,8 +115,11 @@ class Convolution:
             last = Columns(full * count, rest, 1, False)
             when(block == self.grid.width_blocks - 1, lambda: body(last.start, last))
 
-    def block(self, place: Place, columns: Columns, channels: Channels) -> None:
-        """One register tile: zero, accumulate over the window, finish, store."""
+    def block(self, place: Place, columns: Columns, channels: Channels, begins: Expr = False) -> None:
+        """One register tile: zero, accumulate over the window, finish, store.
+
+        begins: whether it is the first one with these weights; it asks for the next ones, if any does.
+        """
         vector = self.machine.vector
         accumulators = T.alloc_buffer((columns.count * channels.vectors * vector,), "float32", scope="local")
         for i in range(columns.count * channels.vectors):
@@ -119,12 +128,14 @@ class Convolution:
         def tap(y: Expr, x: Expr) -> None:
             kept = taps_inside(self.window, columns, x)
             if kept:
-                self.tap(accumulators, place, (y, x), kept, channels)
+                self.tap(accumulators, place, (y, x), kept, channels, begins)
 
         each_tap(self.window, place[1], columns, tap)
         self.store(accumulators, place, columns, channels)
 
-    def tap(self, accumulators: Any, place: Place, tap: tuple[Expr, Expr], kept: list[int], channels: Channels) -> None:
+    def tap(
+        self, accumulators: Any, place: Place, tap: tuple[Expr, Expr], kept: list[int], channels: Channels, begins: Expr
+    ) -> None:
         """Add the products of one window position over all channels of the group for the columns `kept` of a tile."""
         inputs, width = self.spec.group_channels[0], self.machine.vector
         y, x = row_of(self.window, place[1], tap[0]), column_of(self.window, place[2], tap[1])
@@ -132,7 +143,7 @@ class Convolution:
         def step(c: Expr) -> None:
             rows = [self.weights(tap, c, channels, v) for v in range(channels.vectors)]
             if self.fetches:
-                fetch(self.function.buffers[1], self.weight(tap, c, channels.block + 1), self.machine.pack)
+                when(begins, partial(self.ask, tap, c, channels.block + 1))
             for i in kept:
                 index = (place[0], y, x + i * self.spec.stride[1], channels.group * inputs + c)
                 value = T.broadcast(self.function.load(0, index), width)
@@ -146,6 +157,10 @@ class Convolution:
         else:
             with loop(inputs) as c:
                 step(c)
+
+    def ask(self, tap: tuple[Expr, Expr], c: Expr, block: Expr) -> None:
+        first = self.weight(tap, scattered(c, self.spec.group_channels[0]), block)
+        fetch(self.function.buffers[1], first, self.machine.pack)
 
     def weights(self, tap: tuple[Expr, Expr], c: Expr, channels: Channels, vector: int) -> Expr:
         width = self.machine.vector

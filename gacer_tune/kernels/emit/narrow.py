@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit.bfloat16 import rounded
-from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, shuffled, sized, splat, unravel
+from gacer_tune.kernels.emit.blocks import block_of, fetch, pieces, scattered, shuffled, sized, splat, unravel
 from gacer_tune.kernels.emit.function import Function, address, loop, when
 from gacer_tune.kernels.emit.tiles import Lines, Tiles
 from gacer_tune.kernels.machine import Machine
@@ -20,7 +20,7 @@ from gacer_tune.kernels.narrow import BLOCK, DEPTH, HALVES, PIXELS, NarrowConv, 
 from gacer_tune.kernels.tensor import ceildiv
 
 Expr = Any
-AHEAD = 16  # tiles: so long before they are needed weights are asked for
+STREAMS = 4  # of tiles of weights that are asked for ahead, each of them many lines
 _TILE = PIXELS * DEPTH  # bfloat16 of a tile
 
 
@@ -227,12 +227,18 @@ class Product:
         with loop(spec.taps[0]) as r, loop(spec.taps[1]) as s, loop(spec.chunks) as k:
             for j in range(wide):
                 weights = ((((half + j) * spec.taps[0] + r) * spec.taps[1] + s) * spec.chunks + k) * _TILE
-                when(step == 0, partial(fetch, self.function.buffers[1], weights + AHEAD * _TILE, _TILE))
+                when(step == 0, partial(self.ask, half + j, (r * spec.taps[1] + s) * spec.chunks + k))
                 tiles.load(tiles.right + j, self.function.buffers[1], weights, DEPTH)
             for i in range(self.panel.deep):
                 self.load(tiles, i, first, (r, s), k)
                 for j in range(wide):
                     tiles.dot(i * wide + j, tiles.left, tiles.right + j)
+
+    def ask(self, half: Expr, number: Expr) -> None:
+        """Ask for one of the tiles of weights that come `wide` halves later."""
+        count = prod(self.spec.taps) * self.spec.chunks
+        tile = (half + self.tile.wide) * count + scattered(number, count, STREAMS)
+        fetch(self.function.buffers[1], tile * _TILE, _TILE)
 
     def finish(self, block: Expr, first: Expr) -> None:
         """Run the program on the sums that belong to outputs, and store them."""
