@@ -1,9 +1,9 @@
 """Measures plans of mixes of models/ and keeps them as data: `python -m tests.learning.record [MIX ...]`.
 
 Each mix is searched at random for SECONDS and by evolution for as long, each plan beside the sequential one, as in
-gacer_tune.search.anchored. In the end the fastest plans are timed once more, longer: of many
-measurements the shortest is mostly a lucky one. No model belongs to two mixes, so a mix that is held out is made of
-models that nothing was learned from.
+gacer_tune.search.anchored; all of them but the baselines steal, as in `gacer-tune tune`. In the end the fastest plans
+are timed once more, longer: of many measurements the shortest is mostly a lucky one. No model belongs to two mixes, so
+a mix that is held out is made of models that nothing was learned from.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FASTEST, PASSES = 40, 10  # the fastest plans are timed so many times more, in t
 
 def record(name: str, prepared: Prepared, seconds: float) -> Recording:
     with ChildDevice(prepared.folder, prepared.cpus) as child:
-        anchor = baselines(prepared.workload, prepared.profile, child.lanes)["sequential"]
+        anchor = replace(baselines(prepared.workload, prepared.profile, child.lanes)["sequential"], steal=True)
         device = Anchored(child)
         assert isinstance(device.measure(anchor, 40), Timing), "the first schedule that is measured is the anchor"
         trials = _again(device, list(_trials(prepared, device, seconds)))
@@ -74,7 +74,9 @@ def again(recording: Recording, prepared: Prepared) -> Recording:
     """A recording that exists, its fastest plans measured anew; on the machine that it was made on."""
     assert prepared.workload.key == recording.workload.key, "other kernels than those of the recording"
     with ChildDevice(prepared.folder, prepared.cpus) as child:
-        anchor = baselines(recording.workload, recording.profile, child.lanes)["sequential"]
+        steal = any(trial.schedule.steal for trial in recording.trials)
+        plan = baselines(recording.workload, recording.profile, child.lanes)["sequential"]
+        anchor = replace(plan, steal=steal)
         usual_s = next(_median_s(trial) for trial in recording.trials if trial.schedule == anchor)
         trials = _again(Anchored(child, (anchor, usual_s)), list(recording.trials))
     return replace(recording, trials=tuple(trials))
@@ -83,7 +85,7 @@ def again(recording: Recording, prepared: Prepared) -> Recording:
 def _trials(prepared: Prepared, device: Anchored, seconds: float) -> Iterator[Trial]:
     number, began = 0, time.monotonic()
     for strategy in ("random", "evolve"):
-        options = TuneOptions(budget_s=seconds, strategy=strategy)
+        options = TuneOptions(budget_s=seconds, strategy=strategy, steal=True)
         for trial in tune(prepared.workload, device, prepared.profile, options):
             yield replace(trial, number=number, at_s=time.monotonic() - began)
             number += 1
