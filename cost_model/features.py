@@ -19,7 +19,7 @@ from gacer_tune.cost_model.timeline import Timeline
 from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.workload import Workload
 
-FEATURES_VERSION = 2  # raise it with every change of meaning, order or number: models of another version are refused
+FEATURES_VERSION = 3  # raise it with every change of meaning, order or number: models of another version are refused
 
 TENANTS = 4  # the largest tenants have figures of their own, the last of these stands for all that follow
 

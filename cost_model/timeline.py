@@ -3,8 +3,8 @@
 A lane runs its slices in order; a slice starts when what it waits for is done, a hand-over later. Where interference
 was measured, a slice takes its time alone, more for what other lanes have written of its input (costs.py), and more
 while other slices interfere. Where it was not, its speed follows the lanes that are busy with it: `alone` when there is
-none, `shared` when all are, in proportion between. Where lanes steal, an idle lane makes the slice
-that it waits for, or once it is done the first lane's that is not, as much faster as one lane more can.
+none, `shared` when all are, in proportion between. Where lanes steal, an idle lane helps with the slice that it waits
+for, or once it is done with the first lane's that is not, as long as there is enough left of it (ir/stealing.py).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.plan import Plan, Slice
 from gacer_tune.ir.workload import Workload
 
+HELP = 0.8  # of a lane that a thief is worth: it reads what others hold in their caches, and takes turns
+LEFT = 4  # grains that are left of a slice from which it is: its owner takes half of it at once
 Times = Sequence[Sequence[float]]
 
 
@@ -89,7 +91,7 @@ class _Run:
         self.ends: list[list[float]] = [[] for _ in range(count)]
         self.when = [self._ready(lane) for lane in range(count)]
         self.alone, self.extra, self.total = [0.0] * count, [0.0] * count, [0.0] * count
-        self.demand = [0.0] * count
+        self.demand, self.grain = [0.0] * count, [0.0] * count  # grain: seconds; 0 where nothing can be stolen
         self.running: list[int] = []
 
     def finish_all(self) -> None:
@@ -143,6 +145,8 @@ class _Run:
         self.alone[lane] = self.profile.launch_s + part * seconds
         self.total[lane] = self.alone[lane] + self._contention(lane) * self.extra[lane]
         self.when[lane] = now + self.total[lane]
+        if self.steal:
+            self.grain[lane] = self.costs.grain(piece) * self.total[lane]
 
     def _contention(self, lane: int) -> float:
         """How much of `extra` a running slice pays for what runs beside it."""
@@ -156,8 +160,8 @@ class _Run:
         thieves = self._thieves() if self.steal and len(self.running) < len(self.lanes) else None
         for lane in self.running:
             total = self.alone[lane] + self._contention(lane) * self.extra[lane]
-            if thieves:
-                total /= 1 + thieves[lane]
+            if thieves and 0 < LEFT * self.grain[lane] <= self.when[lane] - now:
+                total /= 1 + HELP * thieves[lane]
             if self.total[lane] > 0:
                 self.when[lane] = now + (self.when[lane] - now) * total / self.total[lane]
             self.total[lane] = total

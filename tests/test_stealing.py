@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from gacer_tune.cli.schedule_words import schedule_words
-from gacer_tune.cost_model.timeline import simulate
-from gacer_tune.executor import table, threads
+from gacer_tune.cost_model.timeline import HELP, simulate
+from gacer_tune.executor import threads
 from gacer_tune.executor.session import Loaded
+from gacer_tune.ir import stealing as grains
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.neighbours import neighbours, normal, random_schedule
 from gacer_tune.ir.schedule import Cluster, Schedule, lane_per_tenant, sequential
 from gacer_tune.ir.verify import IllegalScheduleError, verify
-from gacer_tune.ir.workload import Workload, canonical
+from gacer_tune.ir.workload import Op, Workload, canonical
 from gacer_tune.report.track import recorded
 from gacer_tune.search.exhaustive import Exhaustive
 from gacer_tune.search.simulated import SimulatedDevice
@@ -50,7 +51,7 @@ def built() -> Built:
 @pytest.fixture
 def finest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every slice of two items or more can be stolen from, item by item: small models have nothing worth it else."""
-    monkeypatch.setattr(table, "GRAIN_FLOPS", 1e-9)
+    monkeypatch.setattr(grains, "GRAIN_FLOPS", 1e-9)
 
 
 def test_it_survives_json_and_older_documents_do_not_have_it() -> None:
@@ -114,7 +115,7 @@ def test_a_lane_without_slices_is_not_waited_for(built: Built) -> None:
 def test_nothing_is_stolen_that_is_not_worth_it_or_not_allowed(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = lane_per_tenant(built.compiled.workload, 2)
     coarse = built.bench.load(stealing(plain))
-    monkeypatch.setattr(table, "GRAIN_FLOPS", 1e-9)
+    monkeypatch.setattr(grains, "GRAIN_FLOPS", 1e-9)
     assert not coarse.table.steal, "slices of a few microseconds"
     assert built.bench.load(stealing(plain)).table.steal
     forbidden = built.bench.load(plain)
@@ -123,13 +124,13 @@ def test_nothing_is_stolen_that_is_not_worth_it_or_not_allowed(built: Built, mon
 
 
 def test_grains_by_hand() -> None:
-    kernel = replace(TWO.tenants[0].kernels[0], flops=int(8 * table.GRAIN_FLOPS), nbytes=0)
+    kernel = replace(TWO.tenants[0].kernels[0], flops=int(8 * grains.GRAIN_FLOPS), nbytes=0)
     variant = replace(kernel.variants[0], items=32)
-    assert table.grain(kernel, variant, 32) == 4, "eight grains in 32 items"
-    assert table.grain(kernel, variant, 8) == 4
-    assert table.grain(kernel, variant, 7) == 0, "one grain and a rest: too short to share"
-    assert table.grain(replace(kernel, flops=0), variant, 32) == 0
-    assert table.grain(replace(kernel, flops=0, nbytes=int(64 * table.GRAIN_NBYTES)), variant, 32) == 1
+    assert grains.grain(kernel, variant, 32) == 4, "eight grains in 32 items"
+    assert grains.grain(kernel, variant, 8) == 4
+    assert grains.grain(kernel, variant, 7) == 0, "one grain and a rest: too short to share"
+    assert grains.grain(replace(kernel, flops=0), variant, 32) == 0
+    assert grains.grain(replace(kernel, flops=0, nbytes=int(64 * grains.GRAIN_NBYTES)), variant, 32) == 1
 
 
 def stolen(loaded: Loaded) -> list[tuple[int, int, int, float, float]]:
@@ -137,20 +138,42 @@ def stolen(loaded: Loaded) -> list[tuple[int, int, int, float, float]]:
     return loaded.timeline(1.0)[len(loaded.times) :]
 
 
+def long(workload: Workload, kind: str = "conv2d") -> Workload:
+    """The same with 64 items for each op, every item two grains."""
+
+    def longer(op: Op) -> Op:
+        (kernel,) = op.kernels
+        variants = tuple(replace(variant, items=64) for variant in kernel.variants)
+        return replace(
+            op, kind=kind, kernels=(replace(kernel, variants=variants, flops=int(128 * grains.GRAIN_FLOPS)),)
+        )
+
+    return replace(workload, tenants=tuple(replace(t, ops=tuple(map(longer, t.ops))) for t in workload.tenants))
+
+
+def makespan_s(workload: Workload, schedule: Schedule) -> float:
+    """Where every kernel takes 2 s."""
+    return simulate(workload, lower(workload, schedule), flat_profile(workload, 2.0)).makespan_s
+
+
 def test_the_timeline_shares_what_is_left() -> None:
-    """Of 4 + 4 + 2 s on lane 0 and nothing on lane 1, half; without stealing all of it."""
-    profile = replace(flat_profile(TWO, 2.0), launch_s=0.0, handover_s=0.0)
-    alone_s = simulate(TWO, lower(TWO, lone(TWO, 0)), profile).makespan_s
-    assert simulate(TWO, lower(TWO, stealing(lone(TWO, 0))), profile).makespan_s == pytest.approx(alone_s / 2)
+    """All on lane 0 and nothing on lane 1."""
+    workload = long(TWO)
+    alone_s = makespan_s(workload, lone(workload, 0))
+    assert makespan_s(workload, stealing(lone(workload, 0))) == pytest.approx(alone_s / (1 + HELP))
 
 
 def test_a_lane_that_waits_helps_the_one_that_it_waits_for() -> None:
     """Tenant a alone: 2 s on lane 0, then 2 s on lane 1, each waits for the other lane."""
-    workload = Workload(TWO.tenants[:1])
+    workload = long(Workload(TWO.tenants[:1]))
     turns = replace(sequential(workload, 2), chunks=((1, 1),), first=((0, 1),))
-    profile = replace(flat_profile(workload, 2.0), launch_s=0.0, handover_s=0.0)
-    assert simulate(workload, lower(workload, turns), profile).makespan_s == pytest.approx(4.0)
-    assert simulate(workload, lower(workload, stealing(turns)), profile).makespan_s == pytest.approx(2.0)
+    assert makespan_s(workload, turns) == pytest.approx(4.0)
+    assert makespan_s(workload, stealing(turns)) == pytest.approx(4.0 / (1 + HELP))
+
+
+@pytest.mark.parametrize("workload", [TWO, long(TWO, "conv2d_inverted")], ids=["short", "handing on"])
+def test_in_the_timeline_too_nobody_helps_where_nothing_can_be_stolen(workload: Workload) -> None:
+    assert makespan_s(workload, stealing(lone(workload, 0))) == makespan_s(workload, lone(workload, 0))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gacer_tune.ir.plan import Plan, Slice
-from gacer_tune.ir.workload import Kernel, Variant, Workload
+from gacer_tune.ir.stealing import grain_of
+from gacer_tune.ir.workload import Workload
 
 ENTRY = "run_lanes"  # the interpreter's function; another name when its parameters change
 ROW = 7  # function, lo, hi, first operand, first wait, end of waits, least items that are stolen (0: none are)
 GRAIN = 6
 STATE = 16  # words of what a lane shares with thieves: no shared cache line, nor a pair that is fetched together
 THEFT = 3  # of what was stolen: row, begin, end
-GRAIN_FLOPS, GRAIN_NBYTES = 1.6e6, 2.4e5  # the least that is taken at once: about 20 us of a core
 COUNTER_STRIDE = (
     16  # counters of two lanes lie 128 bytes apart: no shared cache line, nor a pair that is fetched together
 )
-UNDIVIDED = frozenset({"conv2d_inverted"})  # items of a call hand results on: each cut computes some of them again
 
 Ints = NDArray[np.int64]
 
@@ -67,8 +65,7 @@ def tabulate(workload: Workload, plan: Plan, functions: Mapping[str, int]) -> Ta
             variant = kernel.variants[piece.variant]
             first = len(waits)
             waits += [(wait.lane, wait.count) for wait in piece.waits]
-            divisible = plan.steal and tenant.op_of[piece.kernel].kind not in UNDIVIDED
-            steal = grain(kernel, variant, piece.hi - piece.lo) if divisible else 0
+            steal = grain_of(workload, piece) if plan.steal else 0
             place = places[piece.tenant, piece.kernel]
             rows.append((functions[variant.function], piece.lo, piece.hi, place, first, len(waits), steal))
         starts.append(len(rows))
@@ -79,10 +76,3 @@ def tabulate(workload: Workload, plan: Plan, functions: Mapping[str, int]) -> Ta
         starts=np.array(starts, np.int64),
         slices=tuple(plan.slices()),
     )
-
-
-def grain(kernel: Kernel, variant: Variant, items: int) -> int:
-    """The least number of items to take at once of a slice that has so many; 0 where it is too short for thieves."""
-    worth = kernel.flops / GRAIN_FLOPS + kernel.nbytes / GRAIN_NBYTES
-    least = ceil(variant.items / worth) if worth else items
-    return least if items >= 2 * least else 0

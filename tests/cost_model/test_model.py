@@ -111,7 +111,7 @@ def with_header(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (with_header(features=FEATURES_VERSION + 1), "cost model for features 3: this version has 2"),
+        (with_header(features=FEATURES_VERSION + 1), "cost model for features 4: this version has 3"),
         (with_header(format=7), "cost model format 7: this version reads 2"),
         (with_header(sizes=[1]), "damaged"),
         (FITTED.to_bytes()[:-1], "damaged"),

@@ -34,7 +34,7 @@ from gacer_tune.settings import Settings
 from gacer_tune.store.fingerprint import host_fingerprint
 from gacer_tune.tenant_settings import TenantSettings
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "stealing"
 MIXES = {
     "resnet18+bert_small": ("resnet18", "bert_small"),
     "mobilenet_v2+squeezenet": ("mobilenet_v2", "squeezenet"),

@@ -1,4 +1,7 @@
-"""The cost model on plans of six mixes of real models, measured on a real machine (made by tests.learning.record)."""
+"""The cost model on plans of six mixes of real models, measured on real machines (made by tests.learning.record).
+
+`data` has plans whose lanes do not steal, `stealing` plans whose lanes do.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +16,29 @@ from gacer_tune.learning.evaluation import Row, evaluate
 from gacer_tune.learning.recording import SUFFIX, Recording, read_recording
 from gacer_tune.learning.samples import Samples, chosen, samples_of
 
-DATA = Path(__file__).parent / "data"
+DATA, STEALING = (Path(__file__).parent / name for name in ("data", "stealing"))
 MIXES = sorted(path.name.removesuffix(SUFFIX) for path in DATA.glob(f"*{SUFFIX}"))
 PLANS = 80  # of each mix: half are the fastest, the other half is spread over all others
 
 
 @cache
-def recorded(name: str) -> Recording:
-    return read_recording(DATA / f"{name}{SUFFIX}")
+def recorded(name: str, folder: Path = DATA) -> Recording:
+    return read_recording(folder / f"{name}{SUFFIX}")
 
 
-@cache
-def samples(name: str) -> Samples:
-    found = recorded(name)
+def samples(name: str, folder: Path) -> Samples:
+    found = recorded(name, folder)
     return samples_of(found.workload, found.profile, chosen(found.trials, PLANS), name)
 
 
 @cache
-def rows() -> dict[str, Row]:
-    return {row.name: row for row in evaluate([samples(name) for name in MIXES])}
+def rows(folder: Path = DATA) -> dict[str, Row]:
+    return {row.name: row for row in evaluate([samples(name, folder) for name in MIXES])}
 
 
 def test_the_data_is_small_and_no_model_is_in_two_mixes() -> None:
     assert len(MIXES) >= 5
-    assert sum(path.stat().st_size for path in DATA.iterdir()) < 3_000_000
+    assert sum(path.stat().st_size for folder in (DATA, STEALING) for path in folder.iterdir()) < 3_000_000
     models = [tenant.name for name in MIXES for tenant in recorded(name).workload.tenants]
     assert len(set(models)) == len(models)
 
@@ -62,3 +64,10 @@ def test_on_average_the_model_is_better_than_the_timeline() -> None:
     assert np.mean([f.near for f in known]) > np.mean([f.near for f in timeline])
     assert np.mean([f.mape for f in known]) < 0.5 * np.mean([f.mape for f in timeline])
     assert np.mean([f.peak5 for f in known]) > 0.95
+
+
+def test_plans_that_steal_are_put_in_order_even_of_mixes_that_nothing_was_learned_of() -> None:
+    found = rows(STEALING).values()
+    assert np.mean([row.timeline.pairwise for row in found]) > 0.7
+    assert np.mean([row.known.pairwise for row in found if row.known]) > 0.9
+    assert np.mean([row.unseen.pairwise for row in found if row.unseen]) > 0.8

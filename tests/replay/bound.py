@@ -60,7 +60,7 @@ def main() -> None:
 
 def row(mix: str, workload: Workload, profile: Profile, device: Device, seconds: float) -> str:
     sequential = baselines(workload, profile, device.lanes)["sequential"]
-    trials = list(tune(workload, device, profile, TuneOptions(seconds, MOST_TRIALS, anchored=True)))
+    trials = list(tune(workload, device, profile, TuneOptions(seconds, MOST_TRIALS, anchored=True, steal=True)))
     found = finalists(trials, Objective(workload))
     _, gain = paired(device, sequential, found[0].schedule if found else sequential)
     sequential_s, alone = paired(device, sequential, baselines(workload, profile, 1)["sequential"])
