@@ -27,6 +27,7 @@ from gacer_tune.learning.recording import SUFFIX, Recording, read_recording, wri
 from gacer_tune.preparing import Prepared, prepare
 from gacer_tune.search.afresh import afresh
 from gacer_tune.search.anchored import MOST_PAIRS, Anchored
+from gacer_tune.search.beside import Anchor
 from gacer_tune.search.seeds import baselines
 from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
@@ -50,9 +51,10 @@ FASTEST, PASSES = 40, 10  # the fastest plans are timed so many times more, in t
 def record(name: str, prepared: Prepared, seconds: float) -> Recording:
     with ChildDevice(prepared.folder, prepared.cpus) as child:
         anchor = replace(baselines(prepared.workload, prepared.profile, child.lanes)["sequential"], steal=True)
-        device = Anchored(child)
-        assert isinstance(device.measure(anchor, 40), Timing), "the first schedule that is measured is the anchor"
-        trials = _again(device, list(_trials(prepared, device, seconds)))
+        usual = child.measure(anchor, 40)
+        assert isinstance(usual, Timing), usual
+        beside = anchor, usual.median_s
+        trials = _again(Anchored(child, beside), list(_trials(prepared, child, beside, seconds)))
     host = host_fingerprint()
     machine = f"{host.cpu}, {host.isa}, {len(prepared.cpus)} lanes"
     return Recording(name, prepared.workload, prepared.profile, tuple(trials), machine)
@@ -82,9 +84,10 @@ def again(recording: Recording, prepared: Prepared) -> Recording:
     return replace(recording, trials=tuple(trials))
 
 
-def _trials(prepared: Prepared, device: Anchored, seconds: float) -> Iterator[Trial]:
+def _trials(prepared: Prepared, child: ChildDevice, anchor: Anchor, seconds: float) -> Iterator[Trial]:
     number, began = 0, time.monotonic()
     for strategy in ("random", "evolve"):
+        device = Anchored(child, anchor)  # a new one: what led in another search is none of this one's plans
         options = TuneOptions(budget_s=seconds, strategy=strategy, steal=True)
         for trial in tune(prepared.workload, device, prepared.profile, options):
             yield replace(trial, number=number, at_s=time.monotonic() - began)

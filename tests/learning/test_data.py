@@ -1,4 +1,4 @@
-"""The cost model on plans of six mixes of real models, measured on real machines (made by tests.learning.record).
+"""The cost model on plans of mixes of real models, measured on real machines (made by tests.learning.record).
 
 `data` has plans whose lanes do not steal, `stealing` plans whose lanes do.
 """
@@ -17,7 +17,13 @@ from gacer_tune.learning.recording import SUFFIX, Recording, read_recording
 from gacer_tune.learning.samples import Samples, chosen, samples_of
 
 DATA, STEALING = (Path(__file__).parent / name for name in ("data", "stealing"))
-MIXES = sorted(path.name.removesuffix(SUFFIX) for path in DATA.glob(f"*{SUFFIX}"))
+
+
+def mixes(folder: Path) -> list[str]:
+    return sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
+
+
+MIXES = mixes(DATA)
 PLANS = 80  # of each mix: half are the fastest, the other half is spread over all others
 
 
@@ -33,7 +39,7 @@ def samples(name: str, folder: Path) -> Samples:
 
 @cache
 def rows(folder: Path = DATA) -> dict[str, Row]:
-    return {row.name: row for row in evaluate([samples(name, folder) for name in MIXES])}
+    return {row.name: row for row in evaluate([samples(name, folder) for name in mixes(folder)])}
 
 
 def test_the_data_is_small_and_no_model_is_in_two_mixes() -> None:
