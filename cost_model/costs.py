@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from gacer_tune.cost_model.interference import demand
 from gacer_tune.cost_model.profile import Profile
-from gacer_tune.ir.plan import Plan, Slice
-from gacer_tune.ir.stealing import grain_of
+from gacer_tune.ir.plan import Plan
 from gacer_tune.ir.workload import Tenant, Workload
 
 Shares = dict[tuple[int, int], list[float]]
@@ -27,7 +26,6 @@ class Costs:
 
     def __init__(self, workload: Workload, profile: Profile, lanes: int) -> None:
         self.workload, self.profile, self.lanes = workload, profile, lanes
-        self._grains: dict[tuple[int, int, int, int], float] = {}
         self.items = [[[v.items for v in k.variants] for k in tenant.kernels] for tenant in workload.tenants]
         self.alone = profile.alone
         self.demands = [
@@ -52,14 +50,6 @@ class Costs:
             return 0.0
         beside = shared_s / self.profile.interference.slowdown(own, [own] * others)
         return (beside - alone_s) * self.lanes / others
-
-    def grain(self, piece: Slice) -> float:
-        """The share of a slice that thieves take at least; 0 where they take nothing."""
-        count = piece.hi - piece.lo
-        key = piece.tenant, piece.kernel, piece.variant, count
-        if key not in self._grains:
-            self._grains[key] = grain_of(self.workload, piece) / count
-        return self._grains[key]
 
     def shares(self, plan: Plan) -> Shares:
         """Share of each (tenant, kernel) that runs on each lane."""

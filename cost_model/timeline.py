@@ -16,10 +16,12 @@ from math import inf
 from gacer_tune.cost_model.costs import Costs
 from gacer_tune.cost_model.profile import Profile
 from gacer_tune.ir.plan import Plan, Slice
+from gacer_tune.ir.stealing import grain_of
 from gacer_tune.ir.workload import Workload
 
 HELP = 0.8  # of a lane that a thief is worth: it reads what others hold in their caches, and takes turns
-LEFT = 4  # grains that are left of a slice from which it is: its owner takes half of it at once
+LEFT = 4  # grains that must be left of a slice for that: its owner takes half of it at once
+
 Times = Sequence[Sequence[float]]
 
 
@@ -146,7 +148,8 @@ class _Run:
         self.total[lane] = self.alone[lane] + self._contention(lane) * self.extra[lane]
         self.when[lane] = now + self.total[lane]
         if self.steal:
-            self.grain[lane] = self.costs.grain(piece) * self.total[lane]
+            share = grain_of(self.costs.workload, piece) / (piece.hi - piece.lo)
+            self.grain[lane] = share * self.total[lane]
 
     def _contention(self, lane: int) -> float:
         """How much of `extra` a running slice pays for what runs beside it."""

@@ -138,15 +138,14 @@ def stolen(loaded: Loaded) -> list[tuple[int, int, int, float, float]]:
     return loaded.timeline(1.0)[len(loaded.times) :]
 
 
-def long(workload: Workload, kind: str = "conv2d") -> Workload:
-    """The same with 64 items for each op, every item two grains."""
+def long(workload: Workload, kind: str = "conv2d", items: int = 64) -> Workload:
+    """The same with so many items for each op, every item two grains' worth."""
 
     def longer(op: Op) -> Op:
         (kernel,) = op.kernels
-        variants = tuple(replace(variant, items=64) for variant in kernel.variants)
-        return replace(
-            op, kind=kind, kernels=(replace(kernel, variants=variants, flops=int(128 * grains.GRAIN_FLOPS)),)
-        )
+        variants = tuple(replace(variant, items=items) for variant in kernel.variants)
+        larger = replace(kernel, variants=variants, flops=int(2 * items * grains.GRAIN_FLOPS))
+        return replace(op, kind=kind, kernels=(larger,))
 
     return replace(workload, tenants=tuple(replace(t, ops=tuple(map(longer, t.ops))) for t in workload.tenants))
 
@@ -171,8 +170,12 @@ def test_a_lane_that_waits_helps_the_one_that_it_waits_for() -> None:
     assert makespan_s(workload, stealing(turns)) == pytest.approx(4.0 / (1 + HELP))
 
 
-@pytest.mark.parametrize("workload", [TWO, long(TWO, "conv2d_inverted")], ids=["short", "handing on"])
-def test_in_the_timeline_too_nobody_helps_where_nothing_can_be_stolen(workload: Workload) -> None:
+@pytest.mark.parametrize(
+    "workload",
+    [TWO, long(TWO, items=3), long(TWO, "conv2d_inverted")],
+    ids=["short", "3 grains", "handing on"],
+)
+def test_in_the_timeline_too_nobody_helps_where_little_or_nothing_can_be_stolen(workload: Workload) -> None:
     assert makespan_s(workload, stealing(lone(workload, 0))) == makespan_s(workload, lone(workload, 0))
 
 

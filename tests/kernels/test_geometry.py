@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gacer_tune.kernels.blocks import block_size
-from gacer_tune.kernels.emit.blocks import pieces
+from gacer_tune.kernels.emit.blocks import pieces, scattered
 from gacer_tune.kernels.resize import Position, Rounding
 from gacer_tune.kernels.tensor import Tensor, dense
 from gacer_tune.kernels.views import merged, merged_outer, part_of
@@ -103,3 +103,15 @@ def test_positions_round_halves_as_their_mode_says(index: int, factor: int, offs
     for rounding, value in expected.items():
         rounded = place.rounded(rounding)
         assert rounded.numerator(index) // rounded.divisor == value
+
+
+@given(count=st.integers(1, 600), most=st.integers(1, 8))
+def test_what_is_asked_for_in_streams_is_asked_for_once(count: int, most: int) -> None:
+    order = [scattered(step, count, most) for step in range(count)]
+    assert sorted(order) == list(range(count))
+
+
+def test_streams_advance_in_turns() -> None:
+    assert [scattered(step, 12, 4) for step in range(6)] == [0, 3, 6, 9, 1, 4]
+    assert [scattered(step, 9, 4) for step in range(4)] == [0, 3, 6, 1], "three, as four are not equally long"
+    assert [scattered(step, 7, 4) for step in range(3)] == [0, 1, 2]

@@ -13,23 +13,18 @@ import pytest
 
 from gacer_tune.cost_model.kinds import OTHER, group
 from gacer_tune.learning.evaluation import Row, evaluate
-from gacer_tune.learning.recording import SUFFIX, Recording, read_recording
+from gacer_tune.learning.recording import Recording, read_recording
 from gacer_tune.learning.samples import Samples, chosen, samples_of
+from tests.replay.spaces import mixes
 
 DATA, STEALING = (Path(__file__).parent / name for name in ("data", "stealing"))
-
-
-def mixes(folder: Path) -> list[str]:
-    return sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
-
-
-MIXES = mixes(DATA)
+MIXES = sorted(mixes(DATA))
 PLANS = 80  # of each mix: half are the fastest, the other half is spread over all others
 
 
 @cache
 def recorded(name: str, folder: Path = DATA) -> Recording:
-    return read_recording(folder / f"{name}{SUFFIX}")
+    return read_recording(mixes(folder)[name])
 
 
 def samples(name: str, folder: Path) -> Samples:

@@ -68,9 +68,9 @@ DATA = Path(__file__).parent / "data"
 MIXES = Path(__file__).parents[1] / "learning" / "data"
 
 
-def mixes() -> dict[str, Path]:
+def mixes(folder: Path = MIXES) -> dict[str, Path]:
     """The recorded mixes of models by name: thousands of trials each, but never all schedules."""
-    return {path.name.removesuffix(SUFFIX): path for path in sorted(MIXES.glob(f"*{SUFFIX}"))}
+    return {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
 def path_of(name: str) -> Path:

@@ -163,7 +163,7 @@ class Product:
 
     def ask(self, place: Place, shape: Shape, k: Expr) -> None:
         """Ask for weights, which come from far away the first time they are read: the first rows for those of the next
-        column tile."""
+        column tile, a few rows for their own."""
         blocks = range(ceildiv(shape.vectors, 2))
 
         def fetches(step: Expr, first: int) -> None:
