@@ -13,9 +13,8 @@ from gacer_tune.search.trial import Failure, Timing, checked
 
 Anchor = tuple[Schedule, float]  # and the seconds that are usual for it
 
-# Of give_up_s: what one pair must show to be enough, and what the better one of several.
-_ONE_PAIR, _MORE_PAIRS = 1.08, 0.95
-_STEADY = 1.25  # what one run of the anchor takes over another when nothing has changed
+TELLING = 2  # pairs: a single one, however slow, may have been disturbed
+_BETTER = 0.95  # of give_up_s: what the better of them must show
 
 
 @runtime_checkable
@@ -43,14 +42,10 @@ def paired(
 ) -> Timing:
     """Time up to `pairs` pairs of runs; `run` returns its seconds and when each tenant was done.
 
-    The two take turns in going first. Ends early where the pairs show that the schedule takes longer than give_up_s; a
-    single pair does if the anchor then still takes what it took: the machine may have changed between its two runs.
+    The two take turns in going first. Ends early where the pairs show that the schedule takes longer than give_up_s.
     """
     found: list[tuple[float, float, Sequence[float]]] = []
-    while len(found) < pairs:
-        seconds = [usual_s * run_s / beside for beside, run_s, _ in found]
-        if hopeless(seconds, give_up_s) and (len(found) > 1 or _alike(found[0][0], anchor())):
-            break
+    while len(found) < pairs and not hopeless([usual_s * run_s / beside for beside, run_s, _ in found], give_up_s):
         if len(found) % 2:
             later = run()
             found.append((anchor(), *later))
@@ -61,12 +56,7 @@ def paired(
 
 def hopeless(seconds: Sequence[float], give_up_s: float) -> bool:
     """Whether runs, as fast as they would be beside a usual anchor, tell that a schedule takes longer than that."""
-    margin = _MORE_PAIRS if len(seconds) > 1 else _ONE_PAIR
-    return min(seconds, default=0.0) > margin * give_up_s
-
-
-def _alike(one_s: float, other_s: float) -> bool:
-    return max(one_s, other_s) <= _STEADY * min(one_s, other_s)
+    return len(seconds) >= TELLING and min(seconds) > _BETTER * give_up_s
 
 
 def in_step(runs: Sequence[tuple[float, float, Sequence[float]]], usual_s: float) -> Timing:
@@ -83,12 +73,12 @@ def taking_turns(
     device: Plain, anchor: Anchor, schedule: Schedule, pairs: int, give_up_s: float = math.inf
 ) -> Timing | Failure:
     """The same with what any device can do: a run that checks the outputs and tells at which shares of a run the
-    tenants are done, then pairs. A single one where that run took much longer than give_up_s."""
+    tenants are done, then pairs: TELLING where that run took longer than give_up_s."""
     look = checked(device.measure(schedule, 1))
     if isinstance(look, Failure):
         return look
-    few = hopeless([look.median_s], give_up_s)
-    found = checked_pairs(device.compare(anchor[0], schedule, 1 if few else pairs))
+    most = pairs if look.median_s <= give_up_s else min(pairs, TELLING)
+    found = checked_pairs(device.compare(anchor[0], schedule, most))
     if isinstance(found, Failure):
         return found
     shares = [done / look.median_s for done in look.tenants_s]

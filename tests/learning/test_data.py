@@ -50,9 +50,10 @@ def test_no_kind_of_op_is_unknown(name: str) -> None:
     assert {kind for kind in kinds if group(kind) == OTHER} == set()
 
 
+@pytest.mark.parametrize("folder", [DATA, STEALING], ids=lambda folder: folder.name)
 @pytest.mark.parametrize("name", MIXES)
-def test_held_out_plans_are_put_in_order(name: str) -> None:
-    row = rows()[name]
+def test_held_out_plans_are_put_in_order(name: str, folder: Path) -> None:
+    row = rows(folder)[name]
     assert row.known is not None and row.unseen is not None
     assert row.known.pairwise >= 0.9
     assert row.unseen.pairwise >= 0.8
@@ -67,8 +68,10 @@ def test_on_average_the_model_is_better_than_the_timeline() -> None:
     assert np.mean([f.peak5 for f in known]) > 0.95
 
 
-def test_plans_that_steal_are_put_in_order_even_of_mixes_that_nothing_was_learned_of() -> None:
-    found = rows(STEALING).values()
-    assert np.mean([row.timeline.pairwise for row in found]) > 0.7
-    assert np.mean([row.known.pairwise for row in found if row.known]) > 0.9
-    assert np.mean([row.unseen.pairwise for row in found if row.unseen]) > 0.8
+def test_what_is_predicted_to_be_fastest_is_nearly_the_fastest() -> None:
+    """Of plans that steal, as those are that a search on a CPU proposes."""
+    for figures in zip(*((row.timeline, row.known, row.unseen) for row in rows(STEALING).values()), strict=True):
+        known = [found for found in figures if found is not None]
+        assert len(known) == len(MIXES)
+        assert np.mean([found.peak1 for found in known]) >= 0.95
+        assert np.mean([found.peak5 for found in known]) >= 0.97
