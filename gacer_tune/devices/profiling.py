@@ -1,17 +1,18 @@
 """Times every variant of every kernel on this machine, and how much kernels that overlap slow each other down.
 
 All of it inside runs of the whole workload, so that operands are as cold as they will be. A first look at every
-variant tells which ones could still be chosen; only these are timed again, over several rounds, and the shortest
-counts: what else the machine did for a moment is not the kernel's time.
+variant tells which ones could still be chosen; only these are timed again, over several rounds, and the median counts.
+The shortest of many times would flatter short kernels: they fit between disturbances, long ones do not.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +40,10 @@ Cycles = NDArray[np.float64]
 
 @dataclass
 class _Timed:
-    """A plan, the shortest time of each of its rows so far, and the time of the last run that warmed up, in seconds."""
+    """A plan, the time of each of its rows in every run so far, and that of the last run that warmed up, in seconds."""
 
     loaded: Loaded
-    best: Cycles
+    runs: list[Cycles] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -70,7 +71,7 @@ def _plans(bench: Bench, chosen: Chosen) -> list[list[_Timed]]:
     most = max((len(row) for rows in chosen for row in rows), default=1)
     nth = [tuple(tuple(row[n % len(row)] for row in rows) for rows in chosen) for n in range(most)]
     return [
-        [_timed(bench, replace(sequential(bench.workload, lanes), variants=variants)) for variants in nth]
+        [_Timed(bench.load(replace(sequential(bench.workload, lanes), variants=variants))) for variants in nth]
         for lanes in sorted({1, len(bench.session.cpus)})
     ]
 
@@ -155,11 +156,6 @@ def _fastest_runs(bench: Bench, loaded: Loaded) -> list[Cycles]:
     return sorted(runs[1:], key=lambda cycles: float(cycles.max()))[:FASTEST]
 
 
-def _timed(bench: Bench, schedule: Schedule) -> _Timed:
-    loaded = bench.load(schedule)
-    return _Timed(loaded, np.full(len(loaded.times), np.inf))
-
-
 def _run(bench: Bench, timed: _Timed, runs: int) -> None:
     """Time so many runs, after one that warms up: what is run for the first time is mapped by it, too.
 
@@ -176,19 +172,25 @@ def _run(bench: Bench, timed: _Timed, runs: int) -> None:
 
 
 def _note(bench: Bench, timed: _Timed) -> None:
-    """The times of the last run, where they are the shortest."""
-    took = (timed.loaded.times[:, 1] - timed.loaded.times[:, 0]) / bench.hertz
-    timed.best = np.minimum(timed.best, took)
+    """The times of the last run."""
+    timed.runs.append((timed.loaded.times[:, 1] - timed.loaded.times[:, 0]) / bench.hertz)
 
 
 def _rows(workload: Workload, plans: Sequence[_Timed]) -> Rows:
-    """Seconds of each variant: its slices' times added up, the shortest of the plans that have it."""
-    found: Any = [[[np.inf] * len(kernel.variants) for kernel in tenant.kernels] for tenant in workload.tenants]
+    """Seconds of each variant: its slices' times added up, the median over all runs of the plans that have it."""
+    found: dict[tuple[int, int, int], list[float]] = {}
     for timed in plans:
-        sums: dict[tuple[int, int, int], float] = {}
-        for piece, seconds in zip(timed.loaded.table.slices, timed.best.tolist(), strict=True):
-            place = (piece.tenant, piece.kernel, piece.variant)
-            sums[place] = sums.get(place, 0.0) + seconds
-        for (tenant, kernel, variant), seconds in sums.items():
-            found[tenant][kernel][variant] = min(found[tenant][kernel][variant], seconds)
-    return tuple(tuple(tuple(row) for row in kernels) for kernels in found)
+        pieces = [(piece.tenant, piece.kernel, piece.variant) for piece in timed.loaded.table.slices]
+        for times in timed.runs:
+            sums: dict[tuple[int, int, int], float] = {}
+            for place, seconds in zip(pieces, times.tolist(), strict=True):
+                sums[place] = sums.get(place, 0.0) + seconds
+            for place, seconds in sums.items():
+                found.setdefault(place, []).append(seconds)
+    return tuple(
+        tuple(
+            tuple(statistics.median(found[t, k, v]) for v in range(len(kernel.variants)))
+            for k, kernel in enumerate(tenant.kernels)
+        )
+        for t, tenant in enumerate(workload.tenants)
+    )

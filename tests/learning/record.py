@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import statistics
 import sys
 import tempfile
 import time
@@ -46,6 +47,7 @@ MIXES = {
 }
 SECONDS = 75.0
 FASTEST, PASSES = 40, 10  # the fastest plans are timed so many times more, in turn
+CHANGED = 0.1  # the lucky first times of the fastest are 2 to 5 % below those
 
 
 def record(name: str, prepared: Prepared, seconds: float) -> Recording:
@@ -61,10 +63,18 @@ def record(name: str, prepared: Prepared, seconds: float) -> Recording:
 
 
 def _again(device: Anchored, trials: list[Trial]) -> list[Trial]:
-    """The trials, the fastest with longer measurements: in turn, so that drifts of the machine meet them all."""
+    """The trials, the fastest with longer measurements: in turn, so that drifts of the machine meet them all.
+
+    As they are where the machine has changed meanwhile: then some would be of one state of it, the others of another.
+    """
     order = sorted(trials, key=_median_s)[:FASTEST]
     results = afresh(device, [trial.schedule for trial in order], PASSES, MOST_PAIRS)
-    anew = dict(zip((trial.number for trial in order), results, strict=True))
+    fresh = [replace(trial, result=result) for trial, result in zip(order, results, strict=True)]
+    step = statistics.median(_median_s(new) / _median_s(old) for new, old in zip(fresh, order, strict=True))
+    if abs(step - 1) > CHANGED:
+        sys.stderr.write(f"the fastest take {step:.2f} times as long as before: their first measurements are kept\n")
+        return trials
+    anew = {trial.number: trial.result for trial in fresh}
     return [replace(trial, result=anew.get(trial.number, trial.result)) for trial in trials]
 
 
