@@ -29,6 +29,7 @@ from gacer_tune.preparing import Prepared, prepare
 from gacer_tune.search.afresh import afresh
 from gacer_tune.search.anchored import MOST_PAIRS, Anchored
 from gacer_tune.search.beside import Anchor
+from gacer_tune.search.device import Device
 from gacer_tune.search.seeds import baselines
 from gacer_tune.search.trial import Timing, Trial
 from gacer_tune.search.tune import TuneOptions, tune
@@ -56,18 +57,18 @@ def record(name: str, prepared: Prepared, seconds: float) -> Recording:
         usual = child.measure(anchor, 40)
         assert isinstance(usual, Timing), usual
         beside = anchor, usual.median_s
-        trials = _again(Anchored(child, beside), list(_trials(prepared, child, beside, seconds)))
+        trials = timed_longer(Anchored(child, beside), list(_trials(prepared, child, beside, seconds)))
     host = host_fingerprint()
     machine = f"{host.cpu}, {host.isa}, {len(prepared.cpus)} lanes"
     return Recording(name, prepared.workload, prepared.profile, tuple(trials), machine)
 
 
-def _again(device: Anchored, trials: list[Trial]) -> list[Trial]:
+def timed_longer(device: Device, trials: list[Trial]) -> list[Trial]:
     """The trials, the fastest with longer measurements: in turn, so that drifts of the machine meet them all.
 
     As they are where the machine has changed meanwhile: then some would be of one state of it, the others of another.
     """
-    order = sorted(trials, key=_median_s)[:FASTEST]
+    order = sorted((trial for trial in trials if isinstance(trial.result, Timing)), key=_median_s)[:FASTEST]
     results = afresh(device, [trial.schedule for trial in order], PASSES, MOST_PAIRS)
     fresh = [replace(trial, result=result) for trial, result in zip(order, results, strict=True)]
     step = statistics.median(_median_s(new) / _median_s(old) for new, old in zip(fresh, order, strict=True))
@@ -90,7 +91,7 @@ def again(recording: Recording, prepared: Prepared) -> Recording:
         plan = baselines(recording.workload, recording.profile, child.lanes)["sequential"]
         anchor = replace(plan, steal=steal)
         usual_s = next(_median_s(trial) for trial in recording.trials if trial.schedule == anchor)
-        trials = _again(Anchored(child, (anchor, usual_s)), list(recording.trials))
+        trials = timed_longer(Anchored(child, (anchor, usual_s)), list(recording.trials))
     return replace(recording, trials=tuple(trials))
 
 
