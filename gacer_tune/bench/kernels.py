@@ -154,11 +154,23 @@ def against_onnxruntime(module: Module, rows: Sequence[KernelRow], paths: Mappin
 
 def products_share(rows: Sequence[KernelRow], roof: Roofline) -> float:
     """Share of the sgemm roofline that matrix products and convolutions reach, by the time they take; 0 without any."""
-    counted = [row for row in rows if row.kind.startswith(PRODUCTS)]
+    counted = _products(rows)
     took = sum(row.seconds for row in counted)
     if took == 0:
         return 0.0
     return roof.lanes * sum(row.flops for row in counted) / roof.sgemm_flops_s / took
+
+
+def products_fraction(rows: Sequence[KernelRow]) -> float:
+    """The same of what arithmetic or memory allows each of them, whichever is less; what a cache serves faster than
+    that counts as 1."""
+    counted = _products(rows)
+    took = sum(row.seconds for row in counted)
+    return sum(min(1.0, row.fraction) * row.seconds for row in counted) / took if took else 0.0
+
+
+def _products(rows: Sequence[KernelRow]) -> list[KernelRow]:
+    return [row for row in rows if row.kind.startswith(PRODUCTS)]
 
 
 def _row(workload: Workload, pieces: Sequence[Slice], seconds: float, total: float, roof: Roofline) -> KernelRow:

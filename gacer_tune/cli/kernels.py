@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
     """Run the best schedule, print its kernels, longest first, and return them as JSON values."""
-    from gacer_tune.bench.kernels import kernel_rows, products_share, record
+    from gacer_tune.bench.kernels import kernel_rows, products_fraction, products_share, record
     from gacer_tune.bench.others import warning
     from gacer_tune.runtime import load
 
     module = load(folder)
     found = record(module)
     roofline, rows = found.roofline, kernel_rows(module.workload, found.slices, found.seconds, found.roofline)
-    share = products_share(rows, roofline)
+    share, fraction = products_share(rows, roofline), products_fraction(rows)
     output.console().print(kernels_table(rows))
     output.say(
         "time is that of lanes, all slices added up; speeds are those of one lane. Roofline: the share of the "
@@ -41,12 +41,15 @@ def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
         f"roofline of {roofline.lanes} lanes: product {number_text(roofline.sgemm_flops_s / 1e9)} GFLOP/s "
         f"({roofline.sgemm_by}), copy {number_text(roofline.copy_nbytes_s / 1e9)} GB/s"
     )
-    output.say(f"matrix products and convolutions reach {share:.0%} of the product's roofline, weighted by their time")
+    output.say(
+        f"matrix products and convolutions reach {share:.0%} of the product's roofline, weighted by their time, and "
+        f"{fraction:.0%} of what product and copy allow them"
+    )
     if busy := warning(found.others):
         output.say(f"{busy}, which slows kernels and the roofline, but not equally: look again on a quiet machine")
     document = [{**asdict(row), "flops_s": row.flops_s, "nbytes_s": row.nbytes_s} for row in rows]
-    figures = {"roofline": asdict(roofline), "products_share": share, "others": found.others}
-    return {"kernels": document, **figures, "onnxruntime": compared}
+    figures = {"roofline": asdict(roofline), "products_share": share, "products_fraction": fraction}
+    return {"kernels": document, **figures, "others": found.others, "onnxruntime": compared}
 
 
 def _against_onnxruntime(module: Module, rows: Sequence[KernelRow], output: Output) -> list[dict[str, Any]]:

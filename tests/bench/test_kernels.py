@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gacer_tune.bench import blas
-from gacer_tune.bench.kernels import kernel_rows, products_share
+from gacer_tune.bench.kernels import kernel_rows, products_fraction, products_share
 from gacer_tune.bench.ort_nodes import by_op
 from gacer_tune.bench.others import Usage
 from gacer_tune.bench.roofline import Roofline, Turn, measuring, roofline
@@ -55,13 +55,24 @@ def test_memory_bounds_what_computes_little() -> None:
     assert ROOF.least_s(1000, 199) == pytest.approx(2 * 1000 / 200e3)
 
 
+def test_products_that_memory_bounds_reach_what_it_allows() -> None:
+    """1000 operations and 4000 bytes on one of two lanes: 10 ms of arithmetic, 200 ms of memory."""
+    heavy = chain("det", (4,), nbytes=4000)
+    workload = Workload((heavy, chain("seg", (4,))))
+    slices = list(lower(workload, sequential(workload, 1)).slices())
+    for seconds, fraction in ((0.4, (0.5 * 0.4 + 0.5 * 0.02) / 0.42), (0.1, (1.0 * 0.1 + 0.5 * 0.02) / 0.12)):
+        rows = kernel_rows(workload, slices, [seconds, 0.02], ROOF)
+        assert products_fraction(rows) == pytest.approx(fraction)
+        assert products_share(rows, ROOF) == pytest.approx(2 * 2000 / 200e3 / (seconds + 0.02))
+
+
 def test_kernels_that_are_no_products_do_not_count() -> None:
     tenant = chain("det", (4,))
     workload = Workload((tenant,))
     slices = list(lower(workload, sequential(workload, 1)).slices())
     rows = kernel_rows(workload, slices, [0.1], ROOF)
     assert products_share(rows, ROOF) > 0
-    assert products_share([], ROOF) == 0.0
+    assert products_share([], ROOF) == products_fraction([]) == 0.0
     assert kernel_rows(workload, slices, [0.0], ROOF) == ()
 
 
@@ -123,12 +134,14 @@ def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
     assert all(row["seconds"] > 0 and row["fraction"] > 0 for row in rows)
     assert [row["seconds"] for row in rows] == sorted((row["seconds"] for row in rows), reverse=True)
     assert 0 < said.last["products_share"] < 10
+    assert 0 < said.last["products_fraction"] <= 1
     assert said.last["roofline"]["sgemm_flops_s"] == 1e11
     assert all(0 <= row["variant"] < row["variants"] for row in rows)
     assert {row["footprint"] > 0 for row in rows if row["kind"] in ("conv2d", "matmul")} == {True}
     assert "roofline of 2 lanes: product 100 GFLOP/s (numpy), copy 20.0 GB/s" in said.err
     assert "│ tiny_mlp/" in said.err
-    assert "of the product's roofline, weighted by their time" in said.err
+    assert "of the product's roofline, weighted by their time, and " in said.err
+    assert f"{said.last['products_fraction']:.0%} of what product and copy allow them" in said.err
     compared = said.last["onnxruntime"]
     assert {row["tenant"] for row in compared} == {"tiny_branchy", "tiny_mlp"}
     assert {"conv2d", "matmul"} <= {row["kind"] for row in compared}

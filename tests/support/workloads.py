@@ -35,7 +35,9 @@ def random_profile(rng: random.Random, workload: Workload, contention: float = 1
     return Profile(alone, shared, handover_s=rng.choice((0.0, 1e-5)), launch_s=rng.choice((0.0, 1e-5)))
 
 
-def chain(name: str, items: tuple[int, ...], variants: int = 1, slo_s: float = 0.0, weight: float = 1.0) -> Tenant:
+def chain(
+    name: str, items: tuple[int, ...], variants: int = 1, slo_s: float = 0.0, weight: float = 1.0, nbytes: int = 128
+) -> Tenant:
     """A tenant whose ops, of one kernel each, follow one another; items[i] work items in op i."""
     buffers = [Buffer("x", 64, "input")]
     ops = []
@@ -43,7 +45,7 @@ def chain(name: str, items: tuple[int, ...], variants: int = 1, slo_s: float = 0
         last = number == len(items) - 1
         buffers.append(Buffer(f"v{number}", 64, "output" if last else "value"))
         functions = tuple(Variant(f"{name}_{number}_{v}", count) for v in range(variants))
-        kernel = Kernel((Operand(number), Operand(number + 1, writes=True)), functions, flops=1000, nbytes=128)
+        kernel = Kernel((Operand(number), Operand(number + 1, writes=True)), functions, flops=1000, nbytes=nbytes)
         ops.append(Op(f"op{number}", "conv2d", (kernel,)))
     port = Port("x", 0, (16,), "float32")
     result = Port("y", len(items), (16,), "float32")
