@@ -18,6 +18,8 @@ from gacer_tune.kernels.program import NOTHING, Program
 from gacer_tune.kernels.tensor import Tensor, ceildiv
 
 OVERHEAD = 40.0  # cycles that a register tile takes beside its multiply-adds
+TALL = 256  # rows from which more of the left matrix is read for every tile of columns than there are weights
+WIDE = 4  # vectors of the tile that reads it half as often as one of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +128,21 @@ def register_tiles(spec: BatchMatmul, machine: Machine, most: int = 2) -> list[t
     return [(vectors, rows) for cost, _, vectors, rows in sorted(found) if cost <= 1.3 * best][:most]
 
 
+def wide_tiles(spec: BatchMatmul, machine: Machine) -> list[tuple[int, int]]:
+    """The (vectors, rows) pair that loads least for each multiply-add, for many rows where registers have room."""
+    _, m, n, _ = spec.extents
+    fitting = (machine.registers - WIDE - 1) // WIDE
+    if m < TALL or n < WIDE * machine.vector or fitting < WIDE:
+        return []
+    return [(WIDE, ceildiv(m, ceildiv(m, fitting)))]
+
+
 def candidates(spec: BatchMatmul, machine: Machine) -> list[BmmTile]:
     """Variants worth measuring, most promising first."""
     pairs = register_tiles(spec, machine)
     if spec.constant:
-        wishes = [(pairs[0], wanted, down) for wanted, down in ((FEW, 2), (MANY, 2), (FEW, FEW))]
+        wishes = [(pair, FEW, down) for pair in wide_tiles(spec, machine) for down in (2, FEW // 2)]
+        wishes += [(pairs[0], wanted, down) for wanted, down in ((FEW, 2), (MANY, 2), (FEW, FEW))]
         wishes += [(pair, FEW, 2) for pair in pairs[1:]]
         return list(dict.fromkeys(_weighted(spec, machine, *wish) for wish in wishes))
     if spec.folded:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gacer_tune.kernels import bmm
-from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, Grid, register_tiles
+from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, Grid, register_tiles, wide_tiles
 from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.tensor import Tensor, ceildiv
@@ -67,8 +67,14 @@ def footprint(spec: Normed, tile: NormedTile, machine: Machine) -> int:
 
 def candidates(spec: Normed, machine: Machine) -> list[NormedTile]:
     """Variants worth measuring: thin blocks for many lanes first, some in between, one for each of two lanes."""
+    pairs = [*wide_tiles(spec.product, machine), register_tiles(spec.product, machine)[0]]
+    return [tile for pair in pairs for tile in _tiles(spec, pair)]
+
+
+def _tiles(spec: Normed, pair: tuple[int, int]) -> list[NormedTile]:
+    """With register tiles of so many vectors and rows, thinnest blocks first."""
     _, m, _, _ = spec.product.extents
-    vectors, rows = register_tiles(spec.product, machine)[0]
+    vectors, rows = pair
     thin = (m // THINNEST).bit_length() - 1  # all are powers of two
     blocks = dict.fromkeys(1 << power for power in (thin, (thin + 1) // 2, 1))
     return [NormedTile(vectors, ceildiv(ceildiv(m, count), rows), count) for count in blocks]
@@ -83,6 +89,6 @@ def pays(spec: Normed, machine: Machine, lanes: int) -> bool:
     _, m, _, _ = spec.product.extents
     if m < 2 * THINNEST:
         return False
-    thin = candidates(spec, machine)[0]
+    thin = _tiles(spec, register_tiles(spec.product, machine)[0])[0]
     busiest = ceildiv(thin.blocks, lanes) * lanes / thin.blocks
     return busiest <= UNEVEN and footprint(spec, thin, machine) <= machine.l2

@@ -42,7 +42,7 @@ AVX2 = MACHINES["avx2"]
 @st.composite
 def specs(draw: st.DrawFn) -> Normed:
     """The packed weights are put in by `with_weights`, for their shape is the machine's."""
-    m, k = draw(st.sampled_from((32, 33, 50, 67, 131))), draw(st.sampled_from((1, 7, 64)))
+    m, k = draw(st.sampled_from((32, 33, 50, 67, 131, 260))), draw(st.sampled_from((1, 7, 64)))
     shape = m, draw(st.sampled_from((1, 3, 8, 16, 21, 37, 70, 130)))
     kind, rows = draw(st.sampled_from(("layer_norm", "rms_norm"))), draw(views(shape))
     scale = draw(st.sampled_from((None, dense(shape[1:]))))
@@ -97,13 +97,22 @@ def weighted(m: int, n: int, k: int, machine: Machine) -> Normed:
 def test_blocks_of_rows_are_even_and_fill_the_registers(m: int, machine: Machine) -> None:
     spec = weighted(m, 96, 64, machine)
     tiles = candidates(spec, machine)
-    assert [tile.blocks for tile in tiles] == sorted({tile.blocks for tile in tiles}, reverse=True)
+    for vectors in {tile.vectors for tile in tiles}:
+        blocks = [tile.blocks for tile in tiles if tile.vectors == vectors]
+        assert blocks == sorted(set(blocks), reverse=True)
     for tile in tiles:
         shape, cells = layout(spec, tile, machine)
         assert cells.items == items(spec, tile, machine) == tile.blocks
         assert m // tile.blocks >= THINNEST
         assert cells.high <= m, "no tile is empty"
         assert tile.vectors * shape.rows + tile.vectors < machine.registers
+
+
+def test_many_rows_have_wide_register_tiles_too() -> None:
+    machine = MACHINES["avx512"]
+    assert {tile.vectors for tile in candidates(weighted(1024, 256, 1024, machine), machine)} == {2, 4}
+    assert {tile.vectors for tile in candidates(weighted(128, 256, 1024, machine), machine)} == {2}
+    assert {tile.vectors for tile in candidates(weighted(1024, 256, 1024, AVX2), AVX2)} == {2}
 
 
 @pytest.mark.parametrize(
