@@ -20,6 +20,7 @@ from gacer_tune.kernels.tensor import Tensor, ceildiv, dense
 from gacer_tune.kernels.window import Pair, Window
 
 MOST_TILES = 8  # that are worth compiling and timing
+HARDLY = 1.05  # times the cycles of the best register tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +162,25 @@ def _costs(spec: Conv2d, vectors: int, machine: Machine) -> list[tuple[float, in
 
 def candidates(spec: Conv2d, machine: Machine) -> list[ConvTile]:
     """Variants worth measuring, most promising first."""
-    best, *others = register_tiles(spec, machine)
+    best, *others = _most_unlike(spec, register_tiles(spec, machine, most=6), machine)
     orders: tuple[Order, ...] = ("ohw", "hwo")
     wishes = [*product((best, *others[:1]), (FEW,), orders), *product((best,), (MANY,), orders)]
     wishes += [(best, MOST, "ohw"), *((pair, FEW, "ohw") for pair in others[1:])]
     thin = min(_costs(spec, 1, machine))[2]  # comes back to half of the weights
     found = dict.fromkeys(_blocked(spec, machine, pair, order, wanted) for pair, wanted, order in wishes)
     return list(dict.fromkeys([*list(found)[: MOST_TILES - 1], _blocked(spec, machine, thin, "ohw", MANY)]))
+
+
+def _most_unlike(spec: Conv2d, pairs: list[Pair], machine: Machine) -> list[Pair]:
+    """The best one, and two others: first one that loads less for each multiply-add and takes hardly more cycles."""
+    best, *others = pairs
+
+    def loads(pair: Pair) -> float:
+        return sum(pair) / prod(pair)
+
+    limit = HARDLY * cycles(spec, *best, machine)
+    light = [pair for pair in others if loads(pair) < loads(best) and cycles(spec, *pair, machine) <= limit]
+    return [best, *list(dict.fromkeys([*light[:1], *others]))[:2]]
 
 
 def _blocked(spec: Conv2d, machine: Machine, pair: Pair, order: Order, wanted: int) -> ConvTile:

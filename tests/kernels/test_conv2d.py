@@ -1,9 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gacer_tune.kernels.conv2d import Conv2d
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.conv2d import Conv2d, candidates
+from gacer_tune.kernels.machine import MACHINES, Machine
 from gacer_tune.kernels.pack import conv_weight
+from gacer_tune.kernels.tensor import dense
 from gacer_tune.kernels.window import Window
 from tests.support.kernels import (
     TOLERANCE,
@@ -49,3 +50,16 @@ def test_matches_numpy(spec: Conv2d, machine: Machine, seed: int, cut: float) ->
     window = Window(spec.window, spec.stride, spec.pad, spec.dilation, (image[0], image[1]), (out[0], out[1]))
     expected = convolved(source, weight, spec.groups, window)
     assert error(found, evaluated(spec.program, expected, [gate.array for gate in rest])) <= TOLERANCE
+
+
+def test_the_second_register_tile_loads_less_where_that_costs_no_cycles() -> None:
+    """14 columns of two vectors load 16 values for 28 multiply-adds, 6 of four vectors 10 for 24; seven columns of the
+    smallest images would be 6 and a single one."""
+
+    def tiles(extent: int, isa: str) -> list[tuple[int, int]]:
+        spec = Conv2d(dense((1, extent, extent, 256)), dense((1, extent, extent, 64)))
+        return list(dict.fromkeys((tile.vectors, tile.columns) for tile in candidates(spec, MACHINES[isa])))
+
+    assert tiles(56, "avx512")[:2] == tiles(28, "avx512")[:2] == [(2, 14), (4, 6)]
+    assert tiles(7, "avx512")[:2] == [(4, 5), (4, 4)]
+    assert tiles(56, "avx2")[:2] == [(2, 4), (2, 6)]
