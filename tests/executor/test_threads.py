@@ -29,7 +29,11 @@ def worker_masks() -> list[set[int]]:
     """CPUs that each thread of this process may use, those pinned to a single one."""
     masks = []
     for task in Path("/proc/self/task").iterdir():
-        line = next(row for row in (task / "status").read_text().splitlines() if row.startswith("Cpus_allowed_list"))
+        try:
+            status = (task / "status").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
+            continue
+        line = next(row for row in status.splitlines() if row.startswith("Cpus_allowed_list"))
         cpus = line.split(":")[1].strip()
         if cpus.isdigit():
             masks.append({int(cpus)})
