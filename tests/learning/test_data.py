@@ -63,8 +63,8 @@ def test_held_out_plans_are_put_in_order(name: str, folder: Path) -> None:
 def test_plans_of_mixes_that_nothing_was_learned_of_are_put_in_order(folder: Path) -> None:
     unseen = [row.unseen for row in rows(folder).values() if row.unseen is not None]
     assert len(unseen) == len(MIXES)
-    assert np.mean([figures.pairwise for figures in unseen]) >= 0.8
-    assert min(figures.pairwise for figures in unseen) > 0.6
+    assert np.mean([figures.pairwise for figures in unseen]) >= 0.9
+    assert min(figures.pairwise for figures in unseen) >= 0.75
 
 
 def test_on_average_the_model_is_better_than_the_timeline() -> None:
@@ -77,7 +77,10 @@ def test_on_average_the_model_is_better_than_the_timeline() -> None:
 
 def test_what_is_predicted_to_be_fastest_is_nearly_the_fastest() -> None:
     """Of plans that steal, as those are that a search on a CPU proposes."""
+    for figures in zip(*((row.timeline, row.known, row.unseen) for row in rows(STEALING).values()), strict=True):
+        found = [one for one in figures if one is not None]
+        assert len(found) == len(MIXES)
+        assert np.mean([one.peak1 for one in found]) >= 0.95
+        assert np.mean([one.peak5 for one in found]) >= 0.97
     known = [row.known for row in rows(STEALING).values() if row.known is not None]
-    assert len(known) == len(MIXES)
-    assert np.mean([figures.peak1 for figures in known]) >= 0.95
-    assert np.mean([figures.peak5 for figures in known]) >= 0.98
+    assert np.mean([one.peak5 for one in known]) >= 0.98

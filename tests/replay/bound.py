@@ -6,8 +6,8 @@ The bound of a mix is the work that it holds, shared evenly by the lanes: all ke
 that is fastest there, so that nothing waits and no core disturbs another; divided by the number of lanes. That plan and
 the best one that a search finds are both timed in interleaved pairs with the sequential one, for the machine drifts.
 
-Side by side: as long as there are two tenants, each has a lane for itself, as fast as alone; what is then left of the
-longest one has both lanes, as in the sequential plan. So far comes what cuts the last tenant no better than that.
+Side by side, for two lanes: as long as there are two tenants, each has a lane for itself, as fast as alone; what is
+then left of the longest one has both lanes, as in the sequential plan.
 """
 
 from __future__ import annotations
@@ -71,10 +71,11 @@ def row(mix: str, workload: Workload, profile: Profile, device: Device, seconds:
     _, gain = paired(device, sequential, found[0].schedule if found else sequential)
     one = baselines(workload, profile, 1)["sequential"]
     sequential_s, alone = paired(device, sequential, one)
-    together = [sequential_s * share for share in shares(device, sequential)]
-    lone = [sequential_s / alone * share for share in shares(device, one)]
-    beside = sequential_s / side_by_side_s(together, lone)
-    return f"| {mix} | {sequential_s * 1e3:.2f} ms | {gain:.3f} | {beside:.3f} | {alone * device.lanes:.3f} |"
+    beside = "not two lanes"
+    if device.lanes == 2:
+        together, lone = tenants_s(device, sequential, sequential_s), tenants_s(device, one, sequential_s / alone)
+        beside = f"{sequential_s / side_by_side_s(together, lone):.3f}"
+    return f"| {mix} | {sequential_s * 1e3:.2f} ms | {gain:.3f} | {beside} | {alone * device.lanes:.3f} |"
 
 
 def side_by_side_s(together: Sequence[float], lone: Sequence[float]) -> float:
@@ -85,12 +86,12 @@ def side_by_side_s(together: Sequence[float], lone: Sequence[float]) -> float:
     return (sum(lone) - left * lone[longest]) / 2 + left * together[longest]
 
 
-def shares(device: Device, schedule: Schedule) -> list[float]:
-    """Of the time of a plan that runs tenants one after the other, the share of each."""
+def tenants_s(device: Device, schedule: Schedule, seconds: float) -> list[float]:
+    """Seconds of each tenant in a plan that runs one after the other, and takes so many seconds."""
     timing = device.measure(schedule, RUNS)
     assert not isinstance(timing, Failure), timing
     ends = [0.0, *timing.tenants_s]
-    return [(end - begin) / ends[-1] for begin, end in pairwise(ends)]
+    return [seconds * (end - begin) / ends[-1] for begin, end in pairwise(ends)]
 
 
 def paired(device: Device, one: Schedule, other: Schedule) -> tuple[float, float]:

@@ -35,8 +35,15 @@ def test_what_is_left_of_the_longest_tenant_takes_what_it_takes_on_both_lanes() 
     assert bound.side_by_side_s((2.0, 2.0, 2.0), (4.0, 3.0, 3.0)) == pytest.approx(5)
 
 
-def test_shares_are_those_of_the_times_between_the_ends() -> None:
+def test_a_tenant_takes_from_the_end_of_the_one_before_to_its_own() -> None:
     pair = Workload((chain("a", (1,)), chain("b", (1, 1, 1))))
     profile = flat_profile(pair, 1e-3)
     device = SimulatedDevice(pair, profile, 1)
-    assert bound.shares(device, sequential(pair, 1)) == pytest.approx([0.25, 0.75])
+    assert bound.tenants_s(device, sequential(pair, 1), 8.0) == pytest.approx([2.0, 6.0])
+
+
+def test_side_by_side_is_told_for_two_lanes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bound, "MOST_TRIALS", 4)
+    pair = Workload(tuple(chain(name, (4,) * 3) for name in "ab"))
+    made = bound.row("a+b", pair, PLAIN, SimulatedDevice(pair, PLAIN, 4), 1e9)
+    assert [cell.strip() for cell in made.split("|")][4:6] == ["not two lanes", "1.000"]
