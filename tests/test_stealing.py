@@ -99,6 +99,9 @@ def test_an_idle_lane_takes_part_and_says_so(built: Built) -> None:
     for tenant, kernel, _, begin, end in thefts:
         *_, first, last = slices[tenant, kernel]
         assert first <= begin <= end <= last
+    own, stole = (sum(end - begin for *_, begin, end in some) for some in (slices.values(), thefts))
+    assert stole > 0
+    assert loaded.worked().sum() == own + stole, "what was stolen is work, too"
 
 
 @pytest.mark.skipif(not SPACIOUS, reason="one CPU has no second lane")

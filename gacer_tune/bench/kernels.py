@@ -30,7 +30,7 @@ class KernelRow:
     """One kernel in the runs of the best schedule, `kernel` counting in the tenant's.
 
     variants  how many there are; footprint: bytes that an item of the one that ran comes back to
-    seconds   of lanes, all its slices added up
+    seconds   of lanes, all its slices added up and what was stolen from them
     share     of what all kernels take
     computes  whether arithmetic bounds it, else memory
     fraction  of the roofline; above 1 where operands come from a cache, not from memory
@@ -91,7 +91,7 @@ def record(module: Module) -> Recorded:
             module.run(inputs)
             for _ in range(RUNS):
                 module.run(inputs)
-                cycles.append(loaded.times[:, 1] - loaded.times[:, 0])
+                cycles.append(loaded.worked())
     seconds = np.median(cycles, axis=0) / module.artifact.manifest["cycles_per_second"]
     roof, others = roofline(turns, len(module.session.cpus)), Usage.now().others_since(before)
     return Recorded(loaded.table.slices, [float(s) for s in seconds], roof, others)

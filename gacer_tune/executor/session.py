@@ -51,6 +51,13 @@ class Loaded:
             found.append((self.table.slices[row].tenant, self.table.slices[row].kernel, lane, first, last))
         return found
 
+    def worked(self) -> NDArray[np.int64]:
+        """(rows,): cycles that lanes worked at each slice in the last run, also those that stole from it."""
+        found = self.times[:, 1] - self.times[:, 0]
+        for _, row, begin, end in self._thefts():
+            found[row] += end - begin
+        return found
+
     def _thefts(self) -> Iterator[tuple[int, ...]]:
         """(lane, row, begin, end)"""
         room = int(self.stolen[0, 0])

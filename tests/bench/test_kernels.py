@@ -8,6 +8,8 @@ import os
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from gacer_tune.bench import blas
 from gacer_tune.bench.kernels import kernel_rows, products_fraction, products_share
 from gacer_tune.bench.ort_nodes import by_op
 from gacer_tune.bench.others import Usage
-from gacer_tune.bench.roofline import Roofline, Turn, measuring, roofline
+from gacer_tune.bench.roofline import Roofline, Turn, lanes_s, measuring, roofline
 from gacer_tune.ir.lower import lower
 from gacer_tune.ir.schedule import sequential
 from gacer_tune.ir.workload import Workload
@@ -24,6 +26,10 @@ from tests.cli.support import Cli
 from tests.support.build import model, node
 from tests.support.compiled import NEEDS_AMX
 from tests.support.workloads import chain
+
+if TYPE_CHECKING:
+    from gacer_tune.devices.bench import Bench
+    from gacer_tune.executor.session import Loaded
 
 ROOF = Roofline(sgemm_flops_s=200e3, copy_nbytes_s=40e3, sgemm_by="numpy", lanes=2)
 
@@ -119,6 +125,16 @@ def test_the_roofline_of_this_machine(precision: str) -> None:
         assert 1e9 < one.ours_flops_s < 1e13 * len(cpus)
         assert 1e9 < one.numpy_flops_s < 1e13 * len(cpus)
         assert 1e8 < one.copy_nbytes_s < 1e13
+
+
+def test_the_product_is_timed_while_lanes_work() -> None:
+    """Two lanes: one works for 3 s of each run, the other for 1 s, however long they wait for each other."""
+    ran: list[object] = []
+    plan = SimpleNamespace(worked=lambda: np.array([30, 10]))
+    session = SimpleNamespace(cpus=[0, 1], run=ran.append)
+    bench = SimpleNamespace(session=session, hertz=10.0)
+    assert lanes_s(cast("Bench", bench), cast("Loaded", plan)) == pytest.approx(2)
+    assert ran == [plan] * (1 + blas.RUNS)
 
 
 def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
