@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gacer_tune.cost_model.profile import Profile, Rows
-from gacer_tune.ir.workload import Kernel, Op, Workload
+from gacer_tune.ir.workload import Kernel, Workload
 from gacer_tune.kernels.tensor import ceildiv
 
 MOST = 5
@@ -62,7 +62,7 @@ def _with_variants(workload: Workload, chosen: Chosen) -> Workload:
             replace(kernel, variants=tuple(kernel.variants[v] for v in order))
             for kernel, order in zip(tenant.kernels, orders, strict=True)
         )
-        ops = tuple(Op(op.name, op.kind, tuple(next(kernels) for _ in op.kernels)) for op in tenant.ops)
+        ops = tuple(replace(op, kernels=tuple(next(kernels) for _ in op.kernels)) for op in tenant.ops)
         tenants.append(replace(tenant, ops=ops))
     return Workload(tuple(tenants), workload.target)
 

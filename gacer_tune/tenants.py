@@ -58,7 +58,7 @@ def assemble(models: Sequence[Model], machine: Processor, most: int = 8) -> Comp
         for number, array in model.lowered.weights.items():
             weights.setdefault(model.lowered.buffers[number].content, array)
         ops = tuple(
-            Op(op.name, op.kind, tuple(_kernel(k, machine, sources, variants, limits) for k in op.kernels))
+            Op(op.name, op.kind, tuple(_kernel(k, machine, sources, variants, limits) for k in op.kernels), op.direct)
             for op in model.lowered.ops
         )
         low = model.lowered

@@ -82,11 +82,15 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One fused operator. Its kernels run in order; `kind` is the rule that made them (conv2d, softmax, ...)."""
+    """One fused operator. Its kernels run in order; `kind` is the rule that made them (conv2d, softmax, ...).
+
+    direct: flops by the operator's definition where its kernels do fewer (Winograd's filtering), else 0.
+    """
 
     name: str
     kind: str
     kernels: tuple[Kernel, ...]
+    direct: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +186,12 @@ def canonical(value: Any) -> str:
 
 
 def _document(tenant: Tenant) -> dict[str, Any]:
-    """The tenant without what is said about rows and footprints where nothing is: as documents were before."""
+    """The tenant without what is said about rows, footprints and definitions where nothing is: as documents were
+    before."""
     document = asdict(tenant)
+    for op in document["ops"]:
+        if not op["direct"]:
+            del op["direct"]
     for kernel in (kernel for op in document["ops"] for kernel in op["kernels"]):
         if not kernel["rows"]:
             del kernel["rows"]
@@ -211,7 +219,7 @@ def _tenant(data: dict[str, Any]) -> Tenant:
 
 
 def _op(data: dict[str, Any]) -> Op:
-    return Op(data["name"], data["kind"], tuple(_kernel(k) for k in data["kernels"]))
+    return Op(data["name"], data["kind"], tuple(_kernel(k) for k in data["kernels"]), data.get("direct", 0))
 
 
 def _kernel(data: dict[str, Any]) -> Kernel:

@@ -161,6 +161,18 @@ def products_share(rows: Sequence[KernelRow], roof: Roofline) -> float:
     return roof.lanes * sum(row.flops for row in counted) / roof.sgemm_flops_s / took
 
 
+def products_direct(workload: Workload, rows: Sequence[KernelRow], roof: Roofline) -> float:
+    """The same with the operations of their definitions: above 1 where Winograd's filtering saves more than is lost."""
+    counted = _products(rows)
+    took = sum(row.seconds for row in counted)
+    ops = {(row.tenant, row.op) for row in counted}
+    flops = sum(
+        op.direct or sum(kernel.flops for kernel in op.kernels)
+        for tenant in workload.tenants for op in tenant.ops if (tenant.name, op.name) in ops
+    )  # fmt: skip
+    return roof.lanes * flops / roof.sgemm_flops_s / took if took else 0.0
+
+
 def products_fraction(rows: Sequence[KernelRow]) -> float:
     """The same of what arithmetic or memory allows each of them, whichever is less; what a cache serves faster than
     that counts as 1."""

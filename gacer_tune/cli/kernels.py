@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
     """Run the best schedule, print its kernels, longest first, and return them as JSON values."""
-    from gacer_tune.bench.kernels import kernel_rows, products_fraction, products_share, record
+    from gacer_tune.bench.kernels import kernel_rows, products_direct, products_fraction, products_share, record
     from gacer_tune.bench.others import warning
     from gacer_tune.runtime import load
 
@@ -29,6 +29,7 @@ def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
     found = record(module)
     roofline, rows = found.roofline, kernel_rows(module.workload, found.slices, found.seconds, found.roofline)
     share, fraction = products_share(rows, roofline), products_fraction(rows)
+    direct = products_direct(module.workload, rows, roofline)
     output.console().print(kernels_table(rows))
     output.say(
         "time is that of lanes, all slices added up; speeds are those of one lane. Roofline: the share of the "
@@ -44,11 +45,13 @@ def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
     output.say(
         f"matrix products and convolutions reach {share:.0%} of the product's roofline, weighted by their time, and "
         f"{fraction:.0%} of what product and copy allow them"
+        + (f"; {direct:.0%} with the operations that Winograd's filtering saves" if direct > share else "")
     )
     if busy := warning(found.others):
         output.say(f"{busy}, which slows kernels and the roofline, but not equally: look again on a quiet machine")
     document = [{**asdict(row), "flops_s": row.flops_s, "nbytes_s": row.nbytes_s} for row in rows]
-    figures = {"roofline": asdict(roofline), "products_share": share, "products_fraction": fraction}
+    figures = {"roofline": asdict(roofline), "products_share": share}
+    figures |= {"products_fraction": fraction, "products_direct": direct}
     return {"kernels": document, **figures, "others": found.others, "onnxruntime": compared}
 
 

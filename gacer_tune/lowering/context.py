@@ -35,9 +35,12 @@ class LoweredKernel:
 
 @dataclass(frozen=True, slots=True)
 class LoweredOp:
+    """direct: flops by the operator's definition where its kernels do fewer, else 0."""
+
     name: str
     kind: str
     kernels: tuple[LoweredKernel, ...]
+    direct: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,8 @@ class Lowering:
         self.views[name] = View(self.buffer(name, kind, tensor.size * STORED[dtype]), 0, tensor)
         return self.views[name]
 
-    def emit(self, name: str, kind: str, kernels: Sequence[LoweredKernel]) -> None:
-        self.ops.append(LoweredOp(name, kind, tuple(kernels)))
+    def emit(self, name: str, kind: str, kernels: Sequence[LoweredKernel], direct: int = 0) -> None:
+        self.ops.append(LoweredOp(name, kind, tuple(kernels), direct))
 
     def kernel(self, spec: Spec, reads: Sequence[View], *writes: View) -> LoweredKernel:
         """The kernel with its operands; reads in parameter order, what it writes last."""

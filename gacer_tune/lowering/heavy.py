@@ -67,7 +67,7 @@ def _conv(low: Lowering, group: Group, last: int) -> None:
     spec = given.conv_spec(views[0].tensor, made, finishing)
     whole = winograd.chosen(low.machine, spec, views[1].tensor)
     if whole is not None:
-        winograd.lower(low, node.name, views, given.weight, whole)
+        winograd.lower(low, node.name, views, given.weight, whole, spec.flops)
         return
     if given.point:
         product(low, node.name, "conv2d", views, given.weight, epilogue)

@@ -56,10 +56,10 @@ def chosen(machine: Target, spec: Conv2d, out: Tensor) -> WinogradConv | None:
     return WinogradConv(spec.source, out, way, spec.pad, spec.program, pool)
 
 
-def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, whole: WinogradConv) -> None:
+def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, whole: WinogradConv, direct: int) -> None:
     """Emit a convolution as one kernel where that pays, else as transform, products, transform.
 
-    views are source, output and the operands of the program.
+    views are source, output and the operands of the program; direct: flops of the convolution by its definition.
     """
     source, out, *operands = views
     way, machine = whole.way, low.machine
@@ -67,7 +67,7 @@ def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, whole:
     points = window_points(weight, way)
     if pays(whole, machine):
         packed = low.weight(f"{name}.weight", pack.winograd_weight(points, way.points, machine))
-        low.emit(name, f"winograd{way.m}", [low.kernel(whole, [source, packed, *operands], out)])
+        low.emit(name, f"winograd{way.m}", [low.kernel(whole, [source, packed, *operands], out)], direct)
         return
     channels = whole.source.shape[3], whole.out.shape[3]
     before, after = (transformed(whole.out, way, count, whole.pool) for count in channels)
@@ -80,4 +80,4 @@ def lower(low: Lowering, name: str, views: Sequence[View], weight: Array, whole:
         low.kernel(product, [u, packed], v),
         low.kernel(WinogradOutput(after, whole.out, way, whole.program, whole.pool), [v, *operands], out),
     ]
-    low.emit(name, f"winograd{way.m}", kernels)
+    low.emit(name, f"winograd{way.m}", kernels, direct)

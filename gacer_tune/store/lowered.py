@@ -98,7 +98,7 @@ def _document(model: LoweredModel) -> dict[str, Any]:
         return [number(one.spec), [[o.buffer, o.writes, o.offset] for o in one.operands]]
 
     return {
-        "ops": [[op.name, op.kind, [kernel(one) for one in op.kernels]] for op in model.ops],
+        "ops": [[op.name, op.kind, [kernel(one) for one in op.kernels], op.direct] for op in model.ops],
         "specs": [json.loads(text) for text in specs],
         "buffers": [[b.name, b.nbytes, b.kind, b.content] for b in model.buffers],
         "inputs": [asdict(port) for port in model.inputs],
@@ -111,9 +111,12 @@ def _read(document: Mapping[str, Any]) -> LoweredModel:
     specs = [_spec(*row) for row in document["specs"]]
     ops = tuple(
         LoweredOp(
-            name, kind, tuple(LoweredKernel(specs[n], tuple(Operand(*o) for o in operands)) for n, operands in ks)
+            name,
+            kind,
+            tuple(LoweredKernel(specs[n], tuple(Operand(*o) for o in operands)) for n, operands in ks),
+            direct,
         )
-        for name, kind, ks in document["ops"]
+        for name, kind, ks, direct in document["ops"]
     )
     buffers = tuple(Buffer(*row) for row in document["buffers"])
     inputs, outputs = (tuple(value_of(Port, port) for port in document[side]) for side in ("inputs", "outputs"))

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from gacer_tune.bench import blas
-from gacer_tune.bench.kernels import kernel_rows, products_fraction, products_share
+from gacer_tune.bench.kernels import kernel_rows, products_direct, products_fraction, products_share
 from gacer_tune.bench.ort_nodes import by_op
 from gacer_tune.bench.others import Usage
 from gacer_tune.bench.roofline import Roofline, Turn, lanes_s, measuring, roofline
@@ -70,6 +71,17 @@ def test_products_that_memory_bounds_reach_what_it_allows() -> None:
         rows = kernel_rows(workload, slices, [seconds, 0.02], ROOF)
         assert products_fraction(rows) == pytest.approx(fraction)
         assert products_share(rows, ROOF) == pytest.approx(2 * 2000 / 200e3 / (seconds + 0.02))
+
+
+def test_operations_that_are_saved_count_as_done() -> None:
+    """Two convolutions of 1000 operations, one of which would have 5000 without Winograd's filtering."""
+    tenant = chain("det", (4, 4))
+    workload = Workload((replace(tenant, ops=(replace(tenant.ops[0], direct=5000), tenant.ops[1])),))
+    slices = list(lower(workload, sequential(workload, 1)).slices())
+    rows = kernel_rows(workload, slices, [0.02, 0.04], ROOF)
+    assert products_share(rows, ROOF) == pytest.approx(2 * 2000 / 200e3 / 0.06)
+    assert products_direct(workload, rows, ROOF) == pytest.approx(2 * 6000 / 200e3 / 0.06)
+    assert products_direct(workload, [], ROOF) == 0.0
 
 
 def test_kernels_that_are_no_products_do_not_count() -> None:
@@ -141,6 +153,7 @@ def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
     turns = iter([Turn(5e10, 9e10 + i * 1e9, 2e10) for i in range(21)])
     monkeypatch.setattr("gacer_tune.bench.kernels.measuring", lambda *_: nullcontext(lambda: next(turns)))
     monkeypatch.setattr("gacer_tune.bench.kernels.TURNS", 21)
+    monkeypatch.setattr("gacer_tune.bench.kernels.products_direct", lambda *_: 12.5)
     said = cli("inspect", artifact, "--kernels", "--json")
     assert said.code == 0, said.err
     rows = said.last["kernels"]
@@ -158,6 +171,8 @@ def test_kernels_of_an_artifact(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
     assert "│ tiny_mlp/" in said.err
     assert "of the product's roofline, weighted by their time, and " in said.err
     assert f"{said.last['products_fraction']:.0%} of what product and copy allow them" in said.err
+    assert said.last["products_direct"] == 12.5
+    assert "; 1250% with the operations that Winograd's filtering saves" in said.err
     compared = said.last["onnxruntime"]
     assert {row["tenant"] for row in compared} == {"tiny_branchy", "tiny_mlp"}
     assert {"conv2d", "matmul"} <= {row["kind"] for row in compared}
@@ -177,6 +192,8 @@ def test_a_busy_machine_is_told(cli: Cli, artifact: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("gacer_tune.cli.kernels.find_spec", lambda _: None)
     busy = cli("inspect", artifact, "--kernels", "--json")
     assert busy.last["others"] == pytest.approx(2.0)
+    assert busy.last["products_direct"] == busy.last["products_share"]
+    assert "Winograd" not in busy.err, "neither model has such a convolution"
     assert "other processes or guests of the host used 2.0 cores meanwhile" in busy.err
     assert "meanwhile, which" not in cli("inspect", artifact, "--kernels").out
 

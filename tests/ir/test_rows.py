@@ -97,13 +97,19 @@ def test_what_is_said_about_rows_is_read_back(drawn: Drawn) -> None:
 def test_nothing_is_said_about_rows_and_footprints_where_there_are_none() -> None:
     """As documents were before there were any, which are read as they were."""
     text = canonical(Workload((chain("a", (4, 4)),)).to_json())
-    assert not any(word in text for word in ('"cut"', '"pitch"', '"rows"', '"footprint"'))
+    assert not any(word in text for word in ('"cut"', '"pitch"', '"rows"', '"footprint"', '"direct"'))
     assert all(word in canonical(Workload((tenant_of(EVEN),)).to_json()) for word in ('"cut"', '"pitch"', '"rows"'))
 
 
 def test_a_footprint_is_read_back() -> None:
     heavy = replace(EVEN, variants=tuple(replace(variant, footprint=4096) for variant in EVEN.variants))
     workload = Workload((tenant_of(heavy),))
+    assert Workload.from_json(json.loads(canonical(workload.to_json()))) == workload
+
+
+def test_flops_of_a_definition_are_read_back() -> None:
+    tenant = chain("a", (4,))
+    workload = Workload((replace(tenant, ops=(replace(tenant.ops[0], direct=5000),)),))
     assert Workload.from_json(json.loads(canonical(workload.to_json()))) == workload
 
 

@@ -54,6 +54,13 @@ def test_what_pools(proto: onnx.ModelProto, expected: int, tmp_path: Path) -> No
     assert pools(proto, tmp_path) == expected
 
 
+def test_what_is_filtered_knows_its_flops_by_definition() -> None:
+    """Of all outputs, also of those that no pool keeps; all kernels together do fewer."""
+    ops = build([("pooled", pooled())], 1, most=1).compiled.workload.tenants[0].ops
+    (conv,) = (op for op in ops if op.kind.startswith("winograd"))
+    assert conv.direct >= 2 * 28 * 28 * 16 * 16 * 3 * 3 > sum(kernel.flops for kernel in conv.kernels)
+
+
 @pytest.mark.parametrize("proto", [pooled(), pooled(size=15, channels=48), pooled(size=29)])
 def test_pooled_at_once_has_the_bits_of_a_pooling(proto: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = build([("pooled", proto)], 1, most=1)
