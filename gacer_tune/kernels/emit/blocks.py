@@ -121,9 +121,10 @@ def nest(extents: Sequence[int], body: Callable[[tuple[Expr, ...]], None]) -> No
         nest(extents[1:], lambda rest: body((first, *rest)))
 
 
-def fetch(buffer: Any, first: Expr, count: int) -> None:
-    """Bring the cache lines of `count` elements from `first` on, which need not exist, to the core's second cache."""
-    kind = [tirx.const(value, "int32") for value in (0, 2, 1)]  # to be read, of medium locality, data
+def fetch(buffer: Any, first: Expr, count: int, cache: int = 2) -> None:
+    """Bring the cache lines of `count` elements from `first` on, which need not exist, to the core's first or second
+    cache."""
+    kind = [tirx.const(value, "int32") for value in (0, 4 - cache, 1)]  # to be read, how near, data
     for line in range(0, count, LINE // STORED[str(buffer.dtype)]):
         T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch.p0", T.address_of(buffer[first + line]), *kind))
 

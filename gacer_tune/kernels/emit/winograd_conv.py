@@ -16,6 +16,7 @@ from gacer_tune.kernels.tensor import STORED
 from gacer_tune.kernels.winograd_conv import VECTORS, Run, WinogradConv, items, register_tiles
 
 Expr = Any
+AHEAD = 64  # channels before their weights are needed
 
 
 def emit(spec: WinogradConv, tile: Run, machine: Machine, name: str) -> tirx.PrimFunc:
@@ -75,7 +76,7 @@ class _Emitter:
         def right(k: Expr, v: int) -> Expr:
             at = ((block * self.points + point) * self.inputs + k) * pack + v * width
             if v == 0:
-                fetch(self.function.buffers[1], at + self.inputs * pack, pack)
+                fetch(self.function.buffers[1], at + AHEAD * pack, pack, cache=1)
             return self.function.buffers[1][T.ramp(at, 1, width)]
 
         def keep(i: int, channel: int, value: Expr) -> None:
