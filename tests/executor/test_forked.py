@@ -21,7 +21,10 @@ def in_a_child(run: Callable[[], bool]) -> int | None:
     """What a forked process ends with that calls it: 0 where it returns true; None where it does not end."""
     child = os.fork()
     if child == 0:
-        os._exit(0 if run() else 1)
+        try:
+            os._exit(0 if run() else 1)
+        finally:  # what raises must not go on with the tests of its parent
+            os._exit(2)
     end = time.monotonic() + PATIENT_S
     while time.monotonic() < end:
         found, status = os.waitpid(child, os.WNOHANG)

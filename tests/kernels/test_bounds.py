@@ -76,9 +76,12 @@ def survives(kernel: Any, addresses: list[int], items: int) -> bool:
     """Run a kernel in a process of its own, since a touch of a forbidden page ends it."""
     child = os.fork()
     if child == 0:
-        faulthandler.disable()
-        kernel(*map(ctypes.c_void_p, addresses), 0, items)
-        os._exit(0)
+        try:
+            faulthandler.disable()
+            kernel(*map(ctypes.c_void_p, addresses), 0, items)
+            os._exit(0)
+        finally:  # what raises must not go on with the tests of its parent
+            os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
