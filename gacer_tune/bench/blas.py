@@ -21,15 +21,21 @@ RUNS = 5
 _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
+def median(measure: Callable[[], float]) -> float:
+    """Of RUNS measurements, after one that does not count."""
+    measure()
+    return statistics.median(measure() for _ in range(RUNS))
+
+
 def median_s(run: Callable[[], Any]) -> float:
     """Median seconds of RUNS runs, after one that is not timed."""
-    run()
-    seconds = []
-    for _ in range(RUNS):
+
+    def seconds() -> float:
         began = time.perf_counter()
         run()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+        return time.perf_counter() - began
+
+    return median(seconds)
 
 
 def sgemm(side: int) -> Callable[[], float]:

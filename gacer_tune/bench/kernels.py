@@ -154,23 +154,17 @@ def against_onnxruntime(module: Module, rows: Sequence[KernelRow], paths: Mappin
 
 def products_share(rows: Sequence[KernelRow], roof: Roofline) -> float:
     """Share of the sgemm roofline that matrix products and convolutions reach, by the time they take; 0 without any."""
-    counted = _products(rows)
-    took = sum(row.seconds for row in counted)
-    if took == 0:
-        return 0.0
-    return roof.lanes * sum(row.flops for row in counted) / roof.sgemm_flops_s / took
+    return _share(sum(row.flops for row in _products(rows)), rows, roof)
 
 
 def products_direct(workload: Workload, rows: Sequence[KernelRow], roof: Roofline) -> float:
     """The same with the operations of their definitions: above 1 where Winograd's filtering saves more than is lost."""
-    counted = _products(rows)
-    took = sum(row.seconds for row in counted)
-    ops = {(row.tenant, row.op) for row in counted}
+    ops = {(row.tenant, row.op) for row in _products(rows)}
     flops = sum(
         op.direct or sum(kernel.flops for kernel in op.kernels)
         for tenant in workload.tenants for op in tenant.ops if (tenant.name, op.name) in ops
     )  # fmt: skip
-    return roof.lanes * flops / roof.sgemm_flops_s / took if took else 0.0
+    return _share(flops, rows, roof)
 
 
 def products_fraction(rows: Sequence[KernelRow]) -> float:
@@ -179,6 +173,12 @@ def products_fraction(rows: Sequence[KernelRow]) -> float:
     counted = _products(rows)
     took = sum(row.seconds for row in counted)
     return sum(min(1.0, row.fraction) * row.seconds for row in counted) / took if took else 0.0
+
+
+def _share(flops: int, rows: Sequence[KernelRow], roof: Roofline) -> float:
+    """Of the sgemm roofline, where products and convolutions do so many operations."""
+    took = sum(row.seconds for row in _products(rows))
+    return roof.lanes * flops / roof.sgemm_flops_s / took if took else 0.0
 
 
 def _products(rows: Sequence[KernelRow]) -> list[KernelRow]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gacer_tune.bench.blas import RUNS
+from gacer_tune.bench.blas import median
 from gacer_tune.events import Event
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ def lanes_s(bench: Bench, plan: Loaded) -> float:
         bench.session.run(plan)
         return int(plan.worked().sum()) / bench.hertz / len(bench.session.cpus)
 
-    worked_s()
-    return statistics.median(worked_s() for _ in range(RUNS))
+    return median(worked_s)
 
 
 def _product() -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from gacer_tune.executor import threads
 from gacer_tune.ir.schedule import breadth_first
 from tests.support.compiled import tiny
+from tests.support.forked import forked
 
 LANES = min(2, len(threads.allowed_cpus()))
 PATIENT_S = 30.0
@@ -19,12 +20,7 @@ PATIENT_S = 30.0
 
 def in_a_child(run: Callable[[], bool]) -> int | None:
     """What a forked process ends with that calls it: 0 where it returns true; None where it does not end."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if run() else 1)
-        finally:  # what raises must not go on with the tests of its parent
-            os._exit(2)
+    child = forked(run)
     end = time.monotonic() + PATIENT_S
     while time.monotonic() < end:
         found, status = os.waitpid(child, os.WNOHANG)
@@ -50,3 +46,10 @@ def test_a_forked_process_runs_what_its_parent_ran_before() -> None:
     assert in_a_child(lambda: right() and in_a_child(right) == 0) == 0
     assert in_a_child(lambda: in_a_child(right) == 0) == 0
     assert right()
+
+
+def test_a_fork_that_raises_ends() -> None:
+    def fail() -> bool:
+        raise ValueError
+
+    assert in_a_child(fail) == 2

@@ -22,6 +22,7 @@ from gacer_tune.kernels.reduce import Reduce
 from gacer_tune.kernels.resize import Resize
 from gacer_tune.kernels.rows import Rows
 from gacer_tune.kernels.tensor import NBYTES, Tensor, dense
+from tests.support.forked import forked
 from tests.support.kernels import machines, variants
 
 
@@ -74,15 +75,13 @@ class Fenced:
 
 def survives(kernel: Any, addresses: list[int], items: int) -> bool:
     """Run a kernel in a process of its own, since a touch of a forbidden page ends it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            faulthandler.disable()
-            kernel(*map(ctypes.c_void_p, addresses), 0, items)
-            os._exit(0)
-        finally:  # what raises must not go on with the tests of its parent
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def run() -> bool:
+        faulthandler.disable()
+        kernel(*map(ctypes.c_void_p, addresses), 0, items)
+        return True
+
+    return os.waitstatus_to_exitcode(os.waitpid(forked(run), 0)[1]) == 0
 
 
 def test_the_fence_works() -> None:
