@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# setuptools warns of every editable installation whose packages do not lie as they are named
+INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
 EXAMPLES := build/models
 BUDGET ?= 60s
 
@@ -13,8 +15,8 @@ help: ## list the targets
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(INSTALL) --upgrade pip
+	$(INSTALL) --editable '.[test]'
 	@touch $@
 
 install: $(VENV)/.installed ## make the environment and install the package with what its tests need
@@ -33,7 +35,7 @@ fuzz: $(VENV)/.installed ## run the tests of kernels and operators on 20 times a
 	KERNEL_EXAMPLES=20 $(BIN)/python -m pytest -q tests/kernels tests/lowering/test_fallback.py
 
 $(VENV)/.checked: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
 check: $(VENV)/.checked ## lint, format and types
@@ -42,7 +44,7 @@ check: $(VENV)/.checked ## lint, format and types
 	sh tests/typed.sh $(BIN)/mypy
 
 bench: $(VENV)/.installed ## compare with the peers over the fixed set of mixes
-	$(BIN)/python -m pip install --quiet --editable '.[peers]'
+	$(INSTALL) --editable '.[peers]'
 	$(BIN)/python -m tests.bench
 
 wheel: $(VENV)/.installed ## build the wheel

@@ -75,8 +75,19 @@ def test_imports_point_down(name: str, path: Path) -> None:
 
 
 def test_the_package_itself_imports_nothing() -> None:
-    body = ast.parse((ROOT / "gacer_tune" / "__init__.py").read_text()).body
-    assert len(body) == 1 and isinstance(body[0], ast.Expr)
+    assert imports(ROOT / "gacer_tune" / "__init__.py") == {"pathlib"}
+
+
+def test_a_checkout_has_all_its_modules_where_it_is_not_installed() -> None:
+    """As for whoever has installed a wheel and starts Python in the checkout, which then comes first."""
+    command = [sys.executable, "-S", "-c", "import gacer_tune.ir.workload as found; print(found.__file__)"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()) == ROOT / "ir" / "workload.py"
+
+
+def test_processes_are_started_in_one_way() -> None:
+    """`python -m` would look for their modules in the working directory first."""
+    assert not [str(path) for _, path in modules() if '"-m"' in path.read_text()]
 
 
 def test_every_package_is_declared() -> None:

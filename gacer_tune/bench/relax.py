@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -23,6 +22,7 @@ from gacer_tune.bench.system import Array, Arrays, RefusedError, RunOne, System,
 from gacer_tune.executor.session import aligned
 from gacer_tune.executor.threads import load_runtime
 from gacer_tune.preparing import machine_here
+from gacer_tune.processes import program
 from gacer_tune.temporary import temporary_folder
 
 NAME = "tvm"
@@ -47,7 +47,7 @@ def systems(task: Task, stack: ExitStack) -> list[System]:
 def _build(task: Task, tenant: str, library: Path) -> Path:
     model = library.with_suffix(".onnx")
     model.write_bytes(task.models[tenant])
-    command = [sys.executable, "-m", "gacer_tune.bench.relax_build", str(model), str(library), machine_here().mcpu]
+    command = [*program("gacer_tune.bench.relax_build"), str(model), str(library), machine_here().mcpu]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False)
     except subprocess.TimeoutExpired:

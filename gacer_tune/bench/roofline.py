@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from gacer_tune.bench.blas import median
 from gacer_tune.events import Event
+from gacer_tune.processes import program
 
 if TYPE_CHECKING:
     from gacer_tune.devices.bench import Bench
@@ -65,7 +65,7 @@ def measuring(cpus: Sequence[int], precision: str = "fp32") -> Iterator[Callable
 
     precision: of our product; numpy's is float32.
     """
-    command = [sys.executable, "-m", "gacer_tune.bench.blas", ",".join(map(str, cpus))]
+    command = [*program("gacer_tune.bench.blas"), ",".join(map(str, cpus))]
     product = _product_here(cpus, precision)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as numpy:
         asked, told = numpy.stdin, numpy.stdout

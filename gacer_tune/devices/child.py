@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from gacer_tune.errors import UserError
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Workload
 from gacer_tune.lines import Lines, send
+from gacer_tune.processes import program
 from gacer_tune.search.beside import Anchor
 from gacer_tune.search.device import Pairs
 from gacer_tune.search.trial import Failure, Timing, result_from_json
@@ -125,7 +125,7 @@ class ChildDevice:
         theirs_in, self._requests = os.pipe()
         os.set_blocking(self._requests, False)
         answers, theirs_out = os.pipe()
-        command = [sys.executable, "-m", "gacer_tune.devices.worker", str(theirs_in), str(theirs_out)]
+        command = [*program("gacer_tune.devices.worker"), str(theirs_in), str(theirs_out)]
         self._child = subprocess.Popen(
             command, pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,

@@ -6,7 +6,6 @@ import hashlib
 import json
 import queue
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from gacer_tune.kernels.encoding import encode
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.kernels.rules import Source
+from gacer_tune.processes import program
 from gacer_tune.store.cache import Cache
 from gacer_tune.temporary import temporary_folder
 
@@ -86,7 +86,7 @@ def _compiled(sources: Sequence[Source], workers: int) -> Iterator[tuple[str, by
 
 def _feed(folder: Path, left: Iterator[Source], lock: threading.Lock, done: queue.Queue[str | None]) -> None:
     """Hand sources to one compiling process, one at a time, until none is left."""
-    command = [sys.executable, "-m", "gacer_tune.kernels.worker", str(folder)]
+    command = [*program("gacer_tune.kernels.worker"), str(folder)]
     errors = folder / f"{threading.get_ident()}.stderr"  # in a pipe that nobody reads there is room for 64 KiB only
     # In a session of its own: the first Ctrl-C is for the tuner, which goes on.
     with (

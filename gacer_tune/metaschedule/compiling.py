@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from gacer_tune.kernels.encoding import value_of
 from gacer_tune.kernels.scheduled import Scheduled
 from gacer_tune.lines import Lines
+from gacer_tune.processes import program
 from gacer_tune.search.trial import Failure
 
 REQUEST = "request.json"
@@ -36,12 +36,9 @@ class Answers:
         return not (self.compiled or self.failed or self.refused)
 
 
-PROPOSING = (sys.executable, "-m", "gacer_tune.metaschedule.proposing")
-
-
-def ask(request: dict[str, Any], folder: Path, program: Sequence[str] = PROPOSING) -> Answers:
+def ask(request: dict[str, Any], folder: Path, proposing: Sequence[str] = ()) -> Answers:
     """Start a process with this request, wait for what it compiles into folder, and end it."""
-    command = [*program, str(folder)]
+    command = [*(proposing or program("gacer_tune.metaschedule.proposing")), str(folder)]
     (folder / REQUEST).write_text(json.dumps(request))
     errors, answers = folder / "stderr.txt", Answers()
     with (

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from gacer_tune import processes
 from gacer_tune.kernels import build
 from gacer_tune.kernels.rules import Source
 from tests.support.compiled import tiny
 
-# As `python -m gacer_tune.kernels.worker FOLDER`, but says much more than a pipe holds and compiles nothing.
+# As the compiling process, which gets its folder last, but says much more than a pipe holds and compiles nothing.
 TALKATIVE = r"""#!/bin/sh
 head -c 300000 /dev/zero >&2
 while read -r line; do
@@ -40,7 +41,7 @@ def test_a_compiler_may_say_more_than_a_pipe_holds(
     program = tmp_path / "python"
     program.write_text(TALKATIVE)
     program.chmod(0o755)
-    monkeypatch.setattr(build, "sys", SimpleNamespace(executable=str(program)))
+    monkeypatch.setattr(processes, "sys", SimpleNamespace(executable=str(program), path=[]))
     found: list[tuple[str, bytes]] = []
     compiling = threading.Thread(target=lambda: found.extend(build._compiled(sources, 2)), daemon=True)
     compiling.start()
@@ -77,6 +78,6 @@ def test_a_kernel_that_does_not_compile_says_why(
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nread -r line\necho out of tiles >&2\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(build, "sys", SimpleNamespace(executable=str(program)))
+    monkeypatch.setattr(processes, "sys", SimpleNamespace(executable=str(program), path=[]))
     with pytest.raises(build.CompileError, match="does not compile: out of tiles"):
         list(build._compiled(sources, 2))
