@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # setuptools warns of every editable installation whose packages do not lie as they are named
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
+# one process per core
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 EXAMPLES := build/models
 BUDGET ?= 60s
 
@@ -29,10 +31,10 @@ tune: $(EXAMPLES)/resnet18.onnx $(EXAMPLES)/bert_small.onnx ## tune two example 
 	$(BIN)/gacer-tune bench out --against onnxruntime
 
 test: $(VENV)/.installed ## run the tests, one process per core
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
+	$(PYTEST) --dist loadfile
 
 fuzz: $(VENV)/.installed ## run the tests of kernels and operators on 20 times as many shapes, new ones each time
-	KERNEL_EXAMPLES=20 $(BIN)/python -m pytest -q tests/kernels tests/lowering/test_fallback.py
+	KERNEL_EXAMPLES=20 $(PYTEST) tests/kernels tests/lowering/test_fallback.py
 
 $(VENV)/.checked: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'

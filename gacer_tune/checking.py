@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # Of the largest absolute value of the output, by precision.
 TOLERANCE = 1e-3
 TOLERANCES = {"fp32": TOLERANCE, "tf32": 1e-2, "fp16": 3e-2, "bf16": 5e-2}
+# Where values are rounded to whole numbers on the way, which a difference in the last bit changes by a whole step: also
+# ONNX Runtime differs from itself by 0.4 to 1.3 % there, with its optimizations and without.
+ROUNDED = 5e-2
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +48,11 @@ class Difference:
     @property
     def tolerable(self) -> bool:
         return self.error <= self.allowed
+
+
+def allowed(tenant: Tenant, precision: str) -> float:
+    """The largest tolerable error of a tenant's outputs."""
+    return max(TOLERANCES[precision], ROUNDED if tenant.rounds else 0.0)
 
 
 def relative_error(ours: Any, expected: Any) -> float:
@@ -112,14 +120,14 @@ def require_agreement(
 
     What agrees is kept in the cache; so nothing is that came of a file which was exchanged meanwhile.
     """
-    allowed = TOLERANCES[settings.chosen_precision]
     for number, (tenant, right) in enumerate(zip(workload.tenants, expected, strict=True)):
+        most = allowed(tenant, settings.chosen_precision)
         for name, array in right.outputs.items():
             error = relative_error(ours[f"{number}/{name}"], array)
-            if not Difference(tenant.name, name, error, allowed).tolerable:
+            if not Difference(tenant.name, name, error, most).tolerable:
                 raise RuntimeError(
                     f"{tenant.name}: output {name} differs from ONNX Runtime by {error:.2g} "
-                    f"of its largest value, allowed is {allowed:g}"
+                    f"of its largest value, allowed is {most:g}"
                 )
         if right.fresh:
             _keep(cache, right)

@@ -65,7 +65,7 @@ def assemble(models: Sequence[Model], machine: Processor, most: int = 8) -> Comp
         tenants.append(
             Tenant(
                 model.name, model.model, low.buffers, ops, low.inputs, low.outputs,
-                model.batch, model.weight, model.slo_s,
+                model.batch, model.weight, model.slo_s, low.rounds,
             )
         )  # fmt: skip
     return Compiled(Workload(tuple(tenants), "cuda" if isinstance(machine, Gpu) else "cpu"), sources, weights)

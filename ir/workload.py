@@ -106,7 +106,11 @@ class Port:
 
 @dataclass(frozen=True)
 class Tenant:
-    """One model of the workload. `ops` are in topological order. slo_s = 0: no latency objective."""
+    """One model of the workload. `ops` are in topological order. slo_s = 0: no latency objective.
+
+    rounds: on the way values are rounded to whole numbers, as in quantized models, so that what differs in its last bit
+    may differ by a whole step.
+    """
 
     name: str
     model: str  # digest of the model it was made from
@@ -117,6 +121,7 @@ class Tenant:
     batch: int = 1
     weight: float = 1.0
     slo_s: float = 0.0
+    rounds: bool = False
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -186,24 +191,25 @@ def canonical(value: Any) -> str:
 
 
 def _document(tenant: Tenant) -> dict[str, Any]:
-    """The tenant without what is said about rows, footprints and definitions where nothing is: as documents were
-    before."""
+    """The tenant without what is said about rounding, rows, footprints and definitions where nothing is: as documents
+    were before."""
     document = asdict(tenant)
+    _drop_unsaid(document, "rounds")
     for op in document["ops"]:
-        if not op["direct"]:
-            del op["direct"]
+        _drop_unsaid(op, "direct")
     for kernel in (kernel for op in document["ops"] for kernel in op["kernels"]):
-        if not kernel["rows"]:
-            del kernel["rows"]
+        _drop_unsaid(kernel, "rows")
         for variant in kernel["variants"]:
-            if variant["cut"] is None:
-                del variant["cut"]
-            if not variant["footprint"]:
-                del variant["footprint"]
+            _drop_unsaid(variant, "cut", "footprint")
         for operand in kernel["operands"]:
-            if not operand["pitch"]:
-                del operand["pitch"]
+            _drop_unsaid(operand, "pitch")
     return document
+
+
+def _drop_unsaid(data: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if not data[name]:
+            del data[name]
 
 
 def _tenant(data: dict[str, Any]) -> Tenant:

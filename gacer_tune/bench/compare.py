@@ -16,7 +16,7 @@ from gacer_tune.bench.originals import static_model
 from gacer_tune.bench.others import Usage
 from gacer_tune.bench.rounds import Clock, Rounds, Say, interleave, warm_up
 from gacer_tune.bench.system import OURS, OURS_SEQUENTIAL, Results, System, Task, copied
-from gacer_tune.checking import relative_error
+from gacer_tune.checking import allowed, relative_error
 from gacer_tune.inputs import sample
 from gacer_tune.store.fingerprint import host_fingerprint
 
@@ -68,6 +68,7 @@ def compare(module: Module, options: Options, say: Say) -> Comparison:
         rounds=options.rounds,
         others=others,
         precision=task.precision,
+        allowed={tenant.name: allowed(tenant, task.precision) for tenant in module.workload.tenants},
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gacer_tune.bench.system import OURS, OURS_SEQUENTIAL
-from gacer_tune.checking import TOLERANCES
+from gacer_tune.checking import TOLERANCE
 from gacer_tune.search.acceptance import p_faster
 
 Errors = Mapping[str, Mapping[str, float]]  # system -> tenant/output -> relative error
@@ -36,7 +36,7 @@ class Line:
 class Comparison:
     """lines: ours, ours sequential, then the peers; errors of their outputs; skipped: peers that cannot, and why.
 
-    others: cores that other processes kept busy meanwhile.
+    others: cores that other processes kept busy meanwhile. allowed: the largest tolerable error by tenant.
     """
 
     tenants: tuple[str, ...]
@@ -48,6 +48,7 @@ class Comparison:
     rounds: int
     others: float
     precision: str = "fp32"
+    allowed: Mapping[str, float] = field(default_factory=dict)
 
     def line(self, name: str) -> Line:
         return next(line for line in self.lines if line.name == name)
@@ -67,12 +68,12 @@ class Comparison:
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """`SYSTEM: TENANT/OUTPUT` where results differ by more than the precision allows."""
+        """`SYSTEM: TENANT/OUTPUT` where results differ by more than is tolerable."""
         return tuple(
             f"{system}: {output}"
             for system, row in self.errors.items()
             for output, error in row.items()
-            if not error <= TOLERANCES[self.precision]
+            if not error <= self.allowed.get(output.partition("/")[0], TOLERANCE)
         )
 
     def document(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gacer_tune.bench.originals import static_model
-from gacer_tune.checking import Difference, relative_error, run_onnxruntime
+from gacer_tune.checking import Difference, allowed, relative_error, run_onnxruntime
 from gacer_tune.errors import UserError
 from gacer_tune.ir.workload import Tenant
 
@@ -25,8 +25,9 @@ def differences(
     found = []
     for tenant in module.workload.tenants:
         expected = _expected(paths[tenant.name], tenant, inputs[tenant.name])
+        most = allowed(tenant, module.artifact.precision)
         for name, ours in outputs[tenant.name].items():
-            found.append(Difference(tenant.name, name, relative_error(ours, expected[name])))
+            found.append(Difference(tenant.name, name, relative_error(ours, expected[name]), most))
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx
 
 from gacer_tune.errors import UserError
-from gacer_tune.frontend import contrib_attention, contrib_norms, contrib_products
+from gacer_tune.frontend import contrib_attention, contrib_norms, contrib_products, contrib_quantized
 from gacer_tune.frontend.cells import Emitter
 from gacer_tune.frontend.contrib_node import Given
 from gacer_tune.frontend.graph import Graph, Uses
@@ -44,16 +44,32 @@ _HEADS = ("num_heads", "scale", "mask_filter_value", "unidirectional")
 _PACKED = ("qkv_hidden_sizes", "do_rotary", "rotary_embedding_dim", "past_present_share_buffer")
 _NORM = ("axis", "epsilon", "stash_type")
 
+_POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides", "channels_last")
+_PAIR = (0, 1, 3, 4, 6)  # two values and the result: each has a scale
+_MANY = 10_000
+
 OPERATORS: dict[str, Operator] = {
     "Attention": Operator(contrib_attention.packed, (0, 1), 6, _HEADS + _PACKED),
     "BiasGelu": Operator(contrib_products.gelu, (0, 1), 2),
+    "DequantizeLinear": Operator(contrib_quantized.dequantize, (0, 1), 3, ("axis",)),
+    "DynamicQuantizeMatMul": Operator(contrib_quantized.dynamic_matmul, (0, 1, 2), 5),
     "EmbedLayerNormalization": Operator(contrib_norms.embedded, (0, 2, 3, 5, 6), 9, ("epsilon", "mask_index_type")),
     "FastGelu": Operator(contrib_products.fast_gelu, (0,), 2),
     "FusedConv": Operator(contrib_products.conv, (0, 1), 4, _CONV),
     "FusedGemm": Operator(contrib_products.gemm, (0, 1), 3, _FACTORS + _ACTIVATION),
     "FusedMatMul": Operator(contrib_products.matmul, (0, 1), 2, _TRANSPOSED),
     "Gelu": Operator(contrib_products.gelu, (0,), 1),
+    "MatMulIntegerToFloat": Operator(contrib_quantized.integer_matmul, (0, 1, 2, 3), 7),
     "MultiHeadAttention": Operator(contrib_attention.heads, (0, 1, 2), 8, _HEADS),
+    "QGemm": Operator(contrib_quantized.gemm, (0, 1, 3, 4), 9, ("alpha", "transA", "transB")),
+    "QLinearAdd": Operator(contrib_quantized.add, _PAIR, 8),
+    "QLinearAveragePool": Operator(contrib_quantized.unary, (0, 1, 3), 5, _POOL),
+    "QLinearConcat": Operator(contrib_quantized.concat, (0, 2), _MANY, ("axis",)),
+    "QLinearGlobalAveragePool": Operator(contrib_quantized.unary, (0, 1, 3), 5, ("channels_last",)),
+    "QLinearLeakyRelu": Operator(contrib_quantized.unary, (0, 1, 3), 5, ("alpha",)),
+    "QLinearMul": Operator(contrib_quantized.mul, _PAIR, 8),
+    "QLinearSigmoid": Operator(contrib_quantized.unary, (0, 1, 3), 5),
+    "QuantizeLinear": Operator(contrib_quantized.quantize, (0, 1), 3, ("axis",)),
     "QuickGelu": Operator(contrib_products.quick_gelu, (0,), 1, ("alpha",)),
     "SkipLayerNormalization": Operator(contrib_norms.skipped, (0, 1, 2), 5, ("epsilon",)),
     "SkipSimplifiedLayerNormalization": Operator(contrib_norms.skipped_simplified, (0, 1, 2), 4, ("epsilon",)),

@@ -28,6 +28,14 @@ from gacer_tune.frontend.graph import Graph, rewrite, sweep
 from gacer_tune.frontend.inference import infer_types
 from gacer_tune.frontend.joining import join_products
 from gacer_tune.frontend.layernorm import name_layernorm, recognise_layernorm
+from gacer_tune.frontend.quantized import (
+    dequantize_to_product,
+    dynamic_to_quantize,
+    integer_product,
+    pool_of_bytes,
+    quantize_to_rounding,
+    quantized_product,
+)
 from gacer_tune.frontend.rmsnorm import name_rmsnorm, recognise_rmsnorm
 from gacer_tune.frontend.rotary import rotary_to_products
 from gacer_tune.frontend.structure import name_nodes
@@ -44,6 +52,8 @@ _SKIPPED_OPTIMIZATIONS = ["constant_folding", "weight_tying"]
 _SPELLING = (
     *(sum_to_adds, dropout_to_identity, lp_normalization_to_quotient),
     *(attention_to_products, rotary_to_products),
+    *(quantize_to_rounding, dequantize_to_product, dynamic_to_quantize, integer_product, quantized_product),
+    pool_of_bytes,
 )
 _PRODUCTS = (normalise_gemm, unflatten_gemm, einsum_to_products, vector_product)
 _NORMS = (name_layernorm, name_rmsnorm, recognise_layernorm, recognise_rmsnorm)

@@ -27,7 +27,10 @@ Lower = Callable[[Lowering, Group], None]
 
 @dataclass(frozen=True, slots=True)
 class LoweredModel:
-    """weights: packed constants by buffer number; packed: the safetensors file that they are mapped from, if any."""
+    """weights: packed constants by buffer number; packed: the safetensors file that they are mapped from, if any.
+
+    rounds: whether values are rounded to whole numbers on the way.
+    """
 
     ops: tuple[LoweredOp, ...]
     buffers: tuple[Buffer, ...]
@@ -35,6 +38,7 @@ class LoweredModel:
     outputs: tuple[Port, ...]
     weights: dict[int, Array]
     packed: Path | None = None
+    rounds: bool = False
 
 
 def elementwise(low: Lowering, group: Group) -> None:
@@ -109,7 +113,8 @@ def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int],
     for group in fuse(graph, recurrent=isinstance(machine, Machine)):
         fallback.lower_group(low, group, RULES)
     outputs = tuple(_output(low, name) for name in graph.outputs)
-    return LoweredModel(tuple(low.ops), tuple(low.buffers), inputs, outputs, low.weights)
+    rounds = any(node.op == "Round" for node in graph.nodes)
+    return LoweredModel(tuple(low.ops), tuple(low.buffers), inputs, outputs, low.weights, rounds=rounds)
 
 
 def _require_known_types(graph: Graph) -> None:

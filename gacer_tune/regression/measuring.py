@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gacer_tune.bench.others import Usage
-from gacer_tune.checking import TOLERANCES, Difference, relative_error
+from gacer_tune.checking import Difference, allowed, relative_error
 from gacer_tune.inputs import sample
 from gacer_tune.regression.times import Run
 from gacer_tune.report.units import clock_text
@@ -54,8 +54,8 @@ def measure(baseline: Path, out: Path, pairs: int, seed: int, say: Say) -> Measu
 
     one, other = load(baseline), load(out)
     inputs = {tenant.name: sample(tenant, seed) for tenant in one.workload.tenants}
-    allowed = max(TOLERANCES[module.artifact.precision] for module in (one, other))
-    differences = _differences(one.run(inputs), other.run(inputs), allowed)
+    most = {t.name: max(allowed(t, m.artifact.precision) for m in (one, other)) for t in one.workload.tenants}
+    differences = _differences(one.run(inputs), other.run(inputs), most)
     turns = _Turns(one, one.tenants), _Turns(other, one.tenants)
     seconds = sum(turn.runs * turn.run_s + max(WAKE_S, turn.run_s) for turn in turns)
     say(f"{pairs} interleaved pairs, about {clock_text(max(1.0, pairs * seconds))}")
@@ -67,9 +67,11 @@ def measure(baseline: Path, out: Path, pairs: int, seed: int, say: Say) -> Measu
     return Measured(tuple(found), differences, Usage.now().others_since(before))
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any], allowed: float) -> tuple[Difference, ...]:
+def _differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], most: Mapping[str, float]
+) -> tuple[Difference, ...]:
     return tuple(
-        Difference(tenant, name, relative_error(array, before[tenant][name]), allowed)
+        Difference(tenant, name, relative_error(array, before[tenant][name]), most[tenant])
         for tenant, row in after.items()
         for name, array in row.items()
     )

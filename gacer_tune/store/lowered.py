@@ -26,7 +26,7 @@ from gacer_tune.store.canonical import digest
 from gacer_tune.store.fingerprint import versions
 from gacer_tune.store.tensors import SUFFIX, mapped, put_arrays
 
-FORMAT = 1
+FORMAT = 2
 MOST_NBYTES = 8 << 30  # of packed weights in one cache
 _DOCUMENT = ".lowered"  # not .json: a search for schedules reads all of those
 
@@ -103,6 +103,7 @@ def _document(model: LoweredModel) -> dict[str, Any]:
         "buffers": [[b.name, b.nbytes, b.kind, b.content] for b in model.buffers],
         "inputs": [asdict(port) for port in model.inputs],
         "outputs": [asdict(port) for port in model.outputs],
+        "rounds": model.rounds,
     }
 
 
@@ -120,7 +121,7 @@ def _read(document: Mapping[str, Any]) -> LoweredModel:
     )
     buffers = tuple(Buffer(*row) for row in document["buffers"])
     inputs, outputs = (tuple(value_of(Port, port) for port in document[side]) for side in ("inputs", "outputs"))
-    return LoweredModel(ops, buffers, inputs, outputs, {})
+    return LoweredModel(ops, buffers, inputs, outputs, {}, rounds=bool(document["rounds"]))
 
 
 def _spec(module: str, name: str, data: Mapping[str, Any]) -> Spec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,29 @@ def test_values_that_are_no_numbers_differ(cli: Cli, artifact: Path, module: Fak
     )
     assert said.code == 3
     assert [row["error"] for row in said.last["compare"]] == [None, None]
+
+
+def test_what_is_tolerable_depends_on_the_precision(
+    cli: Cli, artifact: Path, module: FakeModule, tmp_path: Path
+) -> None:
+    det, seg = _models(tmp_path)
+    compare = (
+        "run",
+        artifact,
+        "--compare",
+        "onnxruntime",
+        "--models",
+        f"det={det}",
+        "--models",
+        f"seg={seg}",
+        "--json",
+    )
+    module.skew = 1.0
+    module.skew = 0.02 / max(row["error"] for row in cli(*compare).last["compare"])
+    found = cli(*compare)
+    assert found.code == 3 and max(row["error"] for row in found.last["compare"]) == pytest.approx(0.02, rel=0.01)
+    module.artifact = replace(module.artifact, manifest={**module.artifact.manifest, "precision": "bf16"})
+    assert cli(*compare).code == 0
 
 
 def test_another_model_is_refused(cli: Cli, artifact: Path, module: FakeModule, tmp_path: Path) -> None:

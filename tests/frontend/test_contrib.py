@@ -16,6 +16,7 @@ from gacer_tune.frontend.contrib import DOMAIN, OPERATORS, UNMARKED
 from gacer_tune.frontend.load import load_model
 from tests.support.build import CLOSE, Array, difference, model, node, op_types, random_inputs
 from tests.support.compiled import beside_onnxruntime
+from tests.support.quantized import CONTRIBUTED
 
 BATCH, ROWS, KEYS, HEADS, DEPTH = 2, 5, 7, 2, 4
 WIDE = HEADS * DEPTH
@@ -190,7 +191,8 @@ def test_a_product_keeps_its_name(tmp_path: Path) -> None:
 
 
 def test_each_operator_is_tested() -> None:
-    assert {built.graph.node[0].op_type for built in MODELS.values()} == OPERATORS.keys() | UNMARKED.keys()
+    tested = {built.graph.node[0].op_type for built in (*MODELS.values(), *CONTRIBUTED.values())}
+    assert tested == OPERATORS.keys() | UNMARKED.keys()
 
 
 def test_the_page_names_each_operator() -> None:
