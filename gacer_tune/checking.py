@@ -16,6 +16,7 @@ from gacer_tune.bench.originals import static_model
 from gacer_tune.bench.ort import refusing
 from gacer_tune.bench.system import RefusedError
 from gacer_tune.errors import UserError
+from gacer_tune.frontend.half import is_half
 from gacer_tune.ir.workload import Tenant, Workload
 from gacer_tune.store.cache import Cache
 from gacer_tune.store.canonical import digest
@@ -152,6 +153,6 @@ def run_onnxruntime(model: str | bytes, tenant: Tenant, values: Mapping[str, Any
 
 
 def _original(asked: TenantSettings, tenant: Tenant) -> str | bytes:
-    """The file itself, or the model with the input shapes that the tenant was given."""
-    resized = asked.shapes or asked.batch is not None
-    return static_model(asked.path, tenant)[0] if resized else str(asked.path)
+    """The file itself, or the model with the input shapes and the float32 that the tenant was given."""
+    other = asked.shapes or asked.batch is not None or is_half(asked.path)
+    return static_model(asked.path, tenant)[0] if other else str(asked.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 MOST_READ = 100  # schedules of the cache that are looked at for times
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -85,10 +88,13 @@ def read_models(settings: Settings, machine: Processor, listen: Listen, cache: C
 
 def _lowered(tenant: TenantSettings, machine: Processor, lanes: int) -> tuple[LoweredModel, str]:
     """The model, and the digest of its file after it was read."""
+    from gacer_tune.frontend.half import is_half
     from gacer_tune.frontend.load import load_model, model_digest
     from gacer_tune.frontend.shapes import input_bounds
 
     model = load_model(tenant.path, tenant.shapes, tenant.batch)
+    if is_half(tenant.path):
+        _log.warning("%s: what is float16 or bfloat16 becomes float32, inputs and outputs as well", tenant.path)
     with ThreadPoolExecutor(1) as beside:
         content = beside.submit(model_digest, tenant.path)
         try:

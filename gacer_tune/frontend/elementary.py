@@ -1,4 +1,4 @@
-"""Rules that make operators disappear: Identity, Dropout, Sum, LpNormalization."""
+"""Rules that make operators disappear: Identity, Dropout, Cast to the same type, Sum, LpNormalization."""
 
 from __future__ import annotations
 
@@ -44,6 +44,14 @@ def lp_normalization_to_quotient(uses: Uses, node: onnx.NodeProto) -> Replacemen
     least = emit.constant(np.asarray(np.finfo(dtype).tiny, dtype), "least")
     made = helper.make_node("Div", [node.input[0], emit.op("Max", norm, least)], node.output, node.name)
     return Replacement([*emit.nodes, made], emit.constants)
+
+
+def cast_to_identity(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
+    """Cast to the type that the value has -> Identity"""
+    known = uses.types.get(node.input[0]) if node.op_type == "Cast" and not node.domain else None
+    if known is None or known.element != attribute(node, "to", 0):
+        return None
+    return Replacement([helper.make_node("Identity", node.input, node.output, node.name)])
 
 
 def dropout_to_identity(uses: Uses, node: onnx.NodeProto) -> Replacement | None:

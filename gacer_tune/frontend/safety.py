@@ -16,6 +16,7 @@ from gacer_tune.errors import UserError
 from gacer_tune.frontend import contrib, external, limits, structure
 from gacer_tune.frontend.constants import lift_constants
 from gacer_tune.frontend.graph import Graph
+from gacer_tune.frontend.half import widen
 
 # Field number -> wire type of ModelProto, from the published onnx.proto: 0 is a number, 2 has a length.
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
@@ -26,7 +27,8 @@ _TEXT_ATTRIBUTES = ("onnx.AttributeProto.s", "onnx.AttributeProto.strings")
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The model at `path`, checked, with its external data inside, without functions, all constants initializers.
+    """The model at `path`, checked, with its external data inside, without functions, all constants initializers, and
+    float32 where it has fewer bits.
 
     Raises UserError that names the file and, inside it, the tensor or node that is wrong.
     """
@@ -147,6 +149,7 @@ def _checked(model: onnx.ModelProto, path: Path, file_nbytes: int) -> onnx.Model
     lift_constants(model.graph)
     structure.name_nodes(model.graph)
     _check_with_onnx(model)
+    widen(model)
     return model
 
 

@@ -17,6 +17,7 @@ from gacer_tune.frontend.affine import batchnorm_to_mul_add, fold_affine
 from gacer_tune.frontend.attention import attention_to_products
 from gacer_tune.frontend.einsum import einsum_to_products, vector_product
 from gacer_tune.frontend.elementary import (
+    cast_to_identity,
     dropout_to_identity,
     lp_normalization_to_quotient,
     remove_identities,
@@ -50,7 +51,7 @@ _SKIPPED_PATTERNS = [
 _SKIPPED_OPTIMIZATIONS = ["constant_folding", "weight_tying"]
 
 _SPELLING = (
-    *(sum_to_adds, dropout_to_identity, lp_normalization_to_quotient),
+    *(sum_to_adds, dropout_to_identity, cast_to_identity, lp_normalization_to_quotient),
     *(attention_to_products, rotary_to_products),
     *(quantize_to_rounding, dequantize_to_product, dynamic_to_quantize, integer_product, quantized_product),
     pool_of_bytes,
