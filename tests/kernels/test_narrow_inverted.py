@@ -96,8 +96,8 @@ def test_matches_numpy(spec: NarrowInverted, machine: Machine, seed: int, cut: f
         made = computed(part, expected, weights_of(part, seed + 10 * number))
         expected = evaluated(part.program, made, [one.array for one in operands])
     found = outputs(spec, inputs, machine, cut)
-    # What the last product reads is rounded, to one side here and to the other there where the sums before differ: by so
-    # much of one of its terms, which may be nearly all of it.
+    # What the last product reads is rounded, to one side here and to the other there where the sums before differ: by
+    # so much of one of its terms, which may be nearly all of it.
     limit = TOLERANCE if spec.project is None else ROUNDED
     limit += ROUNDED if spec.out.dtype == "bfloat16" else 0
     assert error(widened(found) if spec.out.dtype == "bfloat16" else found, expected) <= limit
