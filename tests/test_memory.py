@@ -46,7 +46,7 @@ def live_nbytes(tenant: Tenant) -> int:
 @pytest.mark.slow
 def test_resident_memory_of_two_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = []
-    for name in ("resnet50", "bert_small"):
+    for name in ("resnet18", "bert_small"):
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(models.MODELS[name]().SerializeToString())
         paths.append(str(path))

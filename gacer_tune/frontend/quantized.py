@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from gacer_tune.frontend.cells import Emitter
 from gacer_tune.frontend.graph import Replacement, TensorType, Uses
-from gacer_tune.frontend.nodes import attribute, has_input, has_output
+from gacer_tune.frontend.nodes import Array, attribute, has_input, has_output
 
 _FLOAT = TensorProto.FLOAT
 _BYTES = (TensorProto.UINT8, TensorProto.INT8)
@@ -45,14 +45,18 @@ def quantize_to_rounding(uses: Uses, node: onnx.NodeProto) -> Replacement | None
 
 
 def dequantize_to_product(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
-    """DequantizeLinear(q, scale, zero) -> (q - zero) * scale"""
+    """DequantizeLinear(q, scale, zero) -> (q - zero) * scale; the product itself where all are constant."""
     known = _known(uses, node, "DequantizeLinear")
     if known is None or known[0].element == _FLOAT or _waits(uses, node.input[0]):
         return None
-    emit, axis = Emitter(uses, node.output[0]), attribute(node, "axis", 1)
-    steps = _steps(emit, node, 0, 2, axis)
-    scale = _spread(emit, node.input[1], len(known[0].shape), axis)
-    made = helper.make_node("Mul", [steps, scale], node.output, node.name)
+    emit, axis, rank = Emitter(uses, node.output[0]), attribute(node, "axis", 1), len(known[0].shape)
+    whole, scale = _constant_steps(uses, node, 0, 2, axis), uses.array(node.input[1])
+    if whole is not None and scale is not None:
+        whole *= _reshaped(scale, rank, axis)
+        made = helper.make_node("Identity", [emit.constant(whole, "product")], node.output, node.name)
+        return Replacement([made], emit.constants)
+    factors = [_steps(emit, node, 0, 2, axis), _spread(emit, node.input[1], rank, axis)]
+    made = helper.make_node("Mul", factors, node.output, node.name)
     return Replacement([*emit.nodes, made], emit.constants)
 
 
@@ -166,12 +170,26 @@ def _limits(element: int) -> tuple[int, int]:
 def _steps(emit: Emitter, node: onnx.NodeProto, number: int, zero: int, axis: int) -> str:
     """An input of the node minus its zero point, which is another input, as float32; exact."""
     name, uses = node.input[number], emit.uses
+    whole = _constant_steps(uses, node, number, zero, axis)
+    if whole is not None:
+        return emit.constant(whole, "whole")
     if not has_input(node, zero) or _is_zero(uses, node.input[zero]):
         return _float(emit, name)
     point = _spread(emit, node.input[zero], len(uses.types[name].shape), axis)
     if uses.types[name].element == TensorProto.INT32:
         return _float(emit, emit.op("Sub", name, point))
     return emit.op("Sub", _float(emit, name), _float(emit, point))
+
+
+def _constant_steps(uses: Uses, node: onnx.NodeProto, number: int, zero: int, axis: int) -> Array | None:
+    """The same of constants, in memory of its own. Folding them minds how large the result is; weights must be one."""
+    value = uses.array(node.input[number])
+    point = uses.array(node.input[zero]) if has_input(node, zero) else np.zeros((), np.int32)
+    if value is None or point is None:
+        return None
+    wide = value.astype(np.int32 if value.dtype == np.int32 else np.float32)
+    wide -= _reshaped(point, value.ndim, axis).astype(wide.dtype)
+    return wide.astype(np.float32, copy=False)
 
 
 def _float(emit: Emitter, name: str) -> str:
@@ -219,8 +237,20 @@ def _spread(emit: Emitter, name: str, rank: int, axis: int) -> str:
     shape, value = emit.uses.types[name].shape, emit.uses.array(name)
     if len(shape) == rank > 1 or (math.prod(shape) == 1 and value is None):
         return name
-    wanted = tuple(-1 if one == axis % rank else 1 for one in range(rank)) if math.prod(shape) > 1 else ()
-    return emit.reshape(name, wanted) if value is None else emit.constant(value.reshape(wanted), "units")
+    if value is not None:
+        return emit.constant(_reshaped(value, rank, axis), "units")
+    return emit.reshape(name, _along(rank, axis))
+
+
+def _reshaped(value: Array, rank: int, axis: int) -> Array:
+    """A constant as `_spread` would have it."""
+    if value.size == 1:
+        return value.reshape(())
+    return value if value.ndim == rank > 1 else value.reshape(_along(rank, axis))
+
+
+def _along(rank: int, axis: int) -> tuple[int, ...]:
+    return tuple(-1 if one == axis % rank else 1 for one in range(rank))
 
 
 def _only_cast(uses: Uses, name: str) -> bool:

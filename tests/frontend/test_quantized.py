@@ -114,6 +114,24 @@ def test_sums_beyond_what_float32_has_stay_integers_unless_they_are_cast(tmp_pat
     assert relative_error(*(run(each, bytes_of(long))[0] for each in (simple, long))) <= 1e-6
 
 
+def test_large_weights_are_constants_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folding leaves alone what becomes too large; a weight that is computed in each run would be far slower."""
+    monkeypatch.setattr("gacer_tune.frontend.fold.MAX_FOLDED_NBYTES", 100)
+    nodes = [
+        node("DequantizeLinear", ["w", "ws", "wz"], ["f"], axis=0),
+        node("MatMul", ["x", "f"], ["m"]),
+        node("DynamicQuantizeLinear", ["m"], ["b", "s", "z"]),
+        node("MatMulInteger", ["b", "v", "z", "vz"], ["n"]),
+        node("Cast", ["n"], ["y"], to=1),
+    ]
+    constants = {"w": i8(9, 8), "ws": scales(9), "wz": i8(9), "v": i8(8, 7), "vz": i8(7)}
+    built = model(nodes, {"x": (4, 9)}, ["y"], constants)
+    simple = loaded(built, tmp_path)
+    weights = {name for item in simple.graph.node if item.op_type == "MatMul" for name in item.input[1:]}
+    assert len(weights) == 2 and weights <= {item.name for item in simple.graph.initializer}
+    assert relative_error(*(run(each, random_inputs(built))[0] for each in (simple, built))) <= 1e-2
+
+
 def test_what_is_not_known_stays_as_it_is(tmp_path: Path) -> None:
     """Scales of blocks, and bytes of other kinds."""
     blocks = one(
