@@ -68,7 +68,7 @@ def _shifts_inside(graph: Graph, node: Node) -> bool:
 # Operators that no rule knows, and operators that a rule knows in part only.
 _UNKNOWN = (
     "Acos Acosh AffineGrid ArgMax ArgMin Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr "
-    "BitwiseXor CastLike Celu Cosh CumSum DequantizeLinear DynamicQuantizeLinear Einsum GatherElements GatherND "
+    "BitwiseXor CastLike Celu Cosh CumSum DequantizeLinear Einsum GatherElements GatherND "
     "GlobalLpPool GridSample Hardmax IsInf IsNaN LpPool MatMulInteger MaxUnpool Mean MeanVarianceNormalization "
     "OneHot QuantizeLinear RMSNormalization ReduceLogSum ReduceLogSumExp Scatter ScatterElements ScatterND Shrink "
     "Sinh Swish Tan ThresholdedRelu TopK Trilu Xor"

@@ -177,14 +177,20 @@ def reductions(net: Net) -> None:
         net.op("GlobalLpPool", [image], p=p)
     net.op("LpPool", [image], kernel_shape=[2, 3], pads=[1, 1, 1, 1], strides=[2, 1], p=2)
     net.op("Einsum", [net.ints(4, 3, 4), net.ints(4, 4, 5)], (INT64,), equation="ij,jk->ik")
-    scale, zero = net.const(np.array([0.1, 0.2, 0.03, 0.4], f32)), net.const(np.array([3, 4, 5, 6], np.uint8))
-    net.op("QuantizeLinear", [x, scale, zero], (UINT8,), axis=1)
-    net.op("QuantizeLinear", [x, net.const(f32(0.1))], (UINT8,))
-    bytes_ = net.given("bytes", (3, 4), UINT8)
-    net.op("DequantizeLinear", [bytes_, scale, zero], axis=1)
-    net.op("DynamicQuantizeLinear", [x], (UINT8, TensorProto.FLOAT, UINT8))
-    weights = net.const(np.arange(-10, 10, dtype=np.int8).reshape(4, 5))
-    net.op("MatMulInteger", [bytes_, weights, net.const(np.uint8(3)), net.const(np.int8(1))], (INT32,))
+    bytes_, weights = (
+        net.given("bytes", (3, 300), UINT8),
+        np.random.default_rng(1).integers(-128, 128, (300, 5), np.int8),
+    )
+    zeros = [net.const(np.uint8(3)), net.const(np.int8(1))]
+    net.op("MatMulInteger", [bytes_, net.const(weights), *zeros], (INT32,))  # sums that float32 may not have
+
+
+def quantized(net: Net) -> None:
+    """Before Round there are no other operators for them."""
+    x, scale, zero = net.x(3, 4, 5), net.const(f32(0.1)), net.const(np.uint8(3))
+    net.op("QuantizeLinear", [x, scale, zero], (UINT8,))
+    net.op("QuantizeLinear", [x, scale], (UINT8,))
+    net.op("DequantizeLinear", [net.given("bytes", (3, 4), UINT8), scale, zero])
 
 
 def refused_by_rules(net: Net) -> None:
@@ -240,7 +246,7 @@ def old(net: Net) -> None:
 
 
 NETS: dict[int, tuple[Callable[[Net], None], ...]] = {
-    10: (old,),
+    10: (old, quantized),
     17: (indexing, ordering, arithmetic, reductions, refused_by_rules),
     24: (recent,),
 }
