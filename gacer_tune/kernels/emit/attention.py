@@ -44,7 +44,8 @@ class _Emitter:
         self.batch = unravel(item % heads, self.function.tensors[-1].shape[:-2])
         self.keys, self.values = self.packed(KEYS, self.d, self.n), self.packed(VALUES, self.n, self.e)
         self.scores = T.alloc_buffer((self.tile.rows * self.pitch,), "float32", scope="local")
-        row_tiles(self.m, count, (item // heads, self.tile.high, row_blocks), self.rows)
+        span = (item // heads, self.tile.high, row_blocks)
+        row_tiles(self.m, count, span, lambda first, rows, _: self.rows(first, rows))
 
     def packed(self, operand: int, depth: int, columns: int) -> Any:
         """A matrix in scratch as (tiles of columns, depth, columns of a tile), zeros behind the last column."""

@@ -10,7 +10,8 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.bmm import BatchMatmul, BmmTile, Grid, grid
-from gacer_tune.kernels.emit.blocks import block_of, fetch, part, pieces, run, scattered, sized, splat, unravel
+from gacer_tune.kernels.emit.ahead import Ahead, steps
+from gacer_tune.kernels.emit.blocks import block_of, fetch, part, pieces, run, sized, splat, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.scalar import lanes
@@ -27,23 +28,23 @@ PANEL = 32768  # elements of packed columns: what an L2 cache holds beside the r
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Indices of the product in the batch, and the first row and first column of a register tile."""
+    """Indices of the product in the batch, the first row and first column of a register tile, and its number among
+    those of a block that have these columns."""
 
     batch: tuple[Expr, ...]
     row: Expr
     column: Expr
+    turn: Expr = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Rows, columns and accumulator vectors of a register tile, the panel its columns are packed in, and the first row
-    of its block."""
+    """Rows, columns and accumulator vectors of a register tile, and the panel its columns are packed in."""
 
     rows: int
     columns: int
     vectors: int
     panel: Any = None
-    start: Expr = 0
 
 
 def emit(spec: BatchMatmul, tile: BmmTile, machine: Machine, name: str) -> tirx.PrimFunc:
@@ -90,8 +91,7 @@ class Product:
         panel = self.panel if scratch else None
         if panel is not None and self.chunk == self.k:
             self.pack(panel, place, columns, (0, self.k))
-        start = begin_of(rows * self.tile.high, self.m, self.grid.high)
-        self.rows(place, rows, lambda at, count: self.block(at, Shape(count, columns, vectors, panel, start)))
+        self.rows(place, rows, lambda at, count: self.block(at, Shape(count, columns, vectors, panel)))
 
     def fold(self, place: Place, rows: int) -> None:
         """Each row times the only column."""
@@ -108,7 +108,11 @@ class Product:
     def rows(self, place: Place, block: Expr, body: Callable[[Place, int], None]) -> None:
         """Run body(place, rows) for each row tile of a block."""
         span = (block, self.tile.high, self.grid.row_blocks)
-        row_tiles(self.m, self.grid.high, span, lambda row, count: body(Place(place.batch, row, place.column), count))
+
+        def tile(row: Expr, count: int, turn: Expr) -> None:
+            body(Place(place.batch, row, place.column, turn), count)
+
+        row_tiles(self.m, self.grid.high, span, tile)
 
     def pack(self, panel: Any, place: Place, columns: int, span: tuple[Expr, Expr]) -> None:
         """Copy the columns' elements of `count` rows from `first` on; lanes past the last column become 0."""
@@ -138,14 +142,15 @@ class Product:
         first, count = span
 
         def right(k: Expr, v: int) -> Expr:
-            if v == 0 and self.spec.constant:
+            if v == 0 and self.needy(shape):
                 self.ask(place, shape, k)
             return self.columns(place, shape, first, k, v)
 
         def left(i: int, k: Expr) -> Expr:
             return self.function.load(0, (*place.batch, place.row + i, first + k))
 
-        add_products(accumulators, (shape.rows, shape.vectors, self.machine.vector), count, left, right)
+        tile, ahead = (shape.rows, shape.vectors, self.machine.vector), self.ahead(place, shape)
+        add_products(accumulators, tile, count, left, right, ahead)
 
     def columns(self, place: Place, shape: Shape, first: Expr, k: Expr, v: int) -> Expr:
         """Vector v of row first + k of the right matrix."""
@@ -161,19 +166,24 @@ class Product:
         pack = self.machine.pack
         return ((place.column // pack + block) * self.k + k) * pack
 
+    def ahead(self, place: Place, shape: Shape) -> Ahead | None:
+        """Asks for the weights of the next column tile, which come from far away the first time they are read."""
+        again = self.tile.high == 1 and self.grid.row_blocks > 2  # most blocks find them in a cache
+        if not self.spec.constant or shape.rows < FETCHING or again:
+            return None
+        full = (shape.rows + 2) * shape.vectors >= self.machine.registers
+        blocks = ceildiv(shape.vectors, 2)
+        first, size = self.weight(place, 0, blocks), blocks * self.machine.pack
+        return Ahead(self.function.buffers[1], first, size, self.tile.high, place.turn, 1, self.k, full)
+
+    def needy(self, shape: Shape) -> bool:
+        """Whether the few rows of a tile read weights as fast as memory has them."""
+        return self.spec.constant and shape.rows < FETCHING and self.spec.right.nbytes > FAR * self.machine.l2
+
     def ask(self, place: Place, shape: Shape, k: Expr) -> None:
-        """Ask for weights, which come from far away the first time they are read: the first rows for those of the next
-        column tile, a few rows for their own."""
-        blocks = range(ceildiv(shape.vectors, 2))
-
-        def fetches(step: Expr, first: int) -> None:
-            for block in blocks:
-                fetch(self.function.buffers[1], self.weight(place, step, first + block), self.machine.pack)
-
-        if shape.rows >= FETCHING:
-            when(place.row == shape.start, lambda: fetches(scattered(k, self.k), len(blocks)))
-        elif self.spec.right.nbytes > FAR * self.machine.l2:
-            fetches(k + AHEAD, 0)
+        """Ask for the tile's own weights."""
+        for block in range(ceildiv(shape.vectors, 2)):
+            fetch(self.function.buffers[1], self.weight(place, k + AHEAD, block), self.machine.pack)
 
     def store(self, accumulators: Any, place: Place, shape: Shape) -> None:
         tile = (shape.rows, shape.vectors, self.machine.vector)
@@ -188,8 +198,8 @@ class Product:
 Tile = tuple[int, int, int]  # rows and vectors of a register tile, lanes of a vector
 
 
-def row_tiles(extent: int, tiles: int, block: tuple[Expr, int, int], body: Callable[[Expr, int], None]) -> None:
-    """Run body(first, rows) for each tile in a block of them.
+def row_tiles(extent: int, tiles: int, block: tuple[Expr, int, int], body: Callable[[Expr, int, Expr], None]) -> None:
+    """Run body(first, rows, number in the block) for each tile in a block of them.
 
     block is (its number, tiles in it, number of blocks).
     """
@@ -200,9 +210,9 @@ def row_tiles(extent: int, tiles: int, block: tuple[Expr, int, int], body: Calla
         first = T.bind(begin_of(tile, extent, tiles))
         if larger:
             behind = begin_of(tile + 1, extent, tiles)
-            when(behind - first > least, lambda: body(first, least + 1), lambda: body(first, least))
+            when(behind - first > least, lambda: body(first, least + 1, step), lambda: body(first, least, step))
         else:
-            body(first, least)
+            body(first, least, step)
 
 
 def begin_of(tile: Expr, extent: int, tiles: int) -> Expr:
@@ -219,17 +229,21 @@ def zeros(vectors: int, vector: int) -> Any:
 
 
 def add_products(
-    accumulators: Any, tile: Tile, count: Expr, left: Callable[[int, Expr], Expr], right: Callable[[Expr, int], Expr]
-) -> None:
+    accumulators: Any, tile: Tile, count: Expr, left: Callable[[int, Expr], Expr], right: Callable[[Expr, int], Expr],
+    ahead: Ahead | None = None,
+) -> None:  # fmt: skip
     """Add left(row, k) * right(k, number of the vector) for each k below count, in order."""
     rows, vectors, vector = tile
-    with loop(count) as k:
+
+    def step(k: Expr) -> None:
         columns = [right(k, v) for v in range(vectors)]
         for i in range(rows):
             value = T.broadcast(left(i, k), vector)
             for v, column in enumerate(columns):
                 where = run((i * vectors + v) * vector, vector)
                 T.buffer_store(accumulators, accumulators[where] + value * column, [where])
+
+    steps(count, step, ahead)
 
 
 def each_vector(accumulators: Any, tile: Tile, columns: int, body: Callable[[Expr, int, Expr], None]) -> None:

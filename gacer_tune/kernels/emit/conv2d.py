@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from math import prod
 from typing import Any
 
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.conv2d import Conv2d, ConvTile, grid
-from gacer_tune.kernels.emit.blocks import block_of, fetch, part, scattered, sized, splat
+from gacer_tune.kernels.emit.ahead import Ahead, steps
+from gacer_tune.kernels.emit.blocks import block_of, part, sized, splat
 from gacer_tune.kernels.emit.function import Function, loop, when
 from gacer_tune.kernels.emit.window import column_of, each_columns, each_tap, row_of, taps_inside
 from gacer_tune.kernels.machine import Machine
@@ -20,7 +21,8 @@ from gacer_tune.kernels.window import Columns
 
 Expr = Any
 Place = tuple[Expr, Expr, Expr]  # image, output row, first output column
-SHORT = 16  # so few pixel tiles do not hide that the weights of the next channel tile come from memory
+SHORT = 64  # so few pixel tiles do not hide that the weights of the next channel tile come from memory
+LARGEST = 0.75  # of a core's own cache: there are to be the weights of two channel tiles
 FEW_CHANNELS = 4  # a reduction over so few channels is unrolled
 
 
@@ -49,10 +51,26 @@ class Convolution:
     def __init__(self, spec: Conv2d, tile: ConvTile, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
         self.window, self.grid = spec.sliding, grid(spec, tile, machine)
-        sweep = tile.rows * (tile.width or ceildiv(spec.out.shape[2], tile.columns))
-        # Wider tiles would have to ask for two lines a step, which costs more than it brings.
-        short = tile.vectors <= 2 and sweep <= SHORT
-        self.fetches = tile.order == "ohw" and short and spec.group_channels[0] > FEW_CHANNELS
+        self.across = ceildiv(spec.out.shape[2], tile.columns)
+        self.sweep = prod(spec.out.shape[:2]) * self.across if self.alone else tile.rows * self.width
+        self.asks = self._asks()
+
+    def _asks(self) -> bool:
+        """Whether it pays to ask for the weights of the next channel tile."""
+        inputs, tiles = self.spec.group_channels[0], self.grid.tiles * self.spec.groups
+        nbytes = 4 * prod(self.spec.window) * inputs * self.tile.vectors * self.machine.vector
+        sweeps = self.tile.order == "ohw" and tiles > 1 and self.sweep <= SHORT
+        return sweeps and inputs > FEW_CHANNELS and nbytes <= LARGEST * self.machine.l2
+
+    @property
+    def alone(self) -> bool:
+        """Whether an item has a single channel tile, and those of all pixels follow each other."""
+        return self.tile.channels == 1
+
+    @property
+    def width(self) -> int:
+        """Column tiles of an item's row."""
+        return self.tile.width or self.across
 
     def item(self, item: Expr) -> None:
         n, block = self.spec.out.shape[0], item
@@ -71,18 +89,22 @@ class Convolution:
             return
         with loop(rows[1]) as h:
 
-            def across(w: Expr, run: Columns) -> None:
+            def across(w: Expr, run: Columns, _: Expr) -> None:
                 self.channels(channel, lambda channels: self.block((image, first + h, w), run, channels))
 
             self.columns(column, across)
 
     def area(self, image: Expr, rows: tuple[Expr, Expr], channels: Channels, column: Expr = 0) -> None:
         """A channel tile of a block of columns in rows, given as (first, count)."""
-        (first, count), start = rows, column * self.tile.width * self.tile.columns
+        first, count = rows
         with loop(count) as h:
 
-            def across(w: Expr, run: Columns) -> None:
-                self.block((image, first + h, w), run, channels, h + w - start == 0)
+            def across(w: Expr, run: Columns, number: Expr) -> None:
+                if self.alone:
+                    turn = (image * self.spec.out.shape[1] + first + h) * self.across + number
+                else:
+                    turn = h * self.width + number - column * self.tile.width
+                self.block((image, first + h, w), run, channels, turn)
 
             self.columns(column, across)
 
@@ -102,23 +124,23 @@ class Convolution:
 
             sized(tile, outputs, size, some)
 
-    def columns(self, block: Expr, body: Callable[[Expr, Columns], None]) -> None:
-        """Run body(first column, its run) for each column tile of a block."""
-        if self.grid.width_blocks == 1:
-            each_columns(self.window, self.tile.columns, body)
-            return
+    def columns(self, block: Expr, body: Callable[[Expr, Columns, Expr], None]) -> None:
+        """Run body(first column, its run, number of the tile in its row) for each column tile of a block."""
         count, wide = self.tile.columns, self.tile.width
+        if self.grid.width_blocks == 1:
+            each_columns(self.window, count, lambda w, run: body(w, run, w // count))
+            return
         full, rest = divmod(self.spec.out.shape[2], count)
         with loop(part(full, wide, block, self.grid.width_blocks)) as step:
-            body((block * wide + step) * count, Columns(0, count, full, False))
+            body((block * wide + step) * count, Columns(0, count, full, False), block * wide + step)
         if rest:
             last = Columns(full * count, rest, 1, False)
-            when(block == self.grid.width_blocks - 1, lambda: body(last.start, last))
+            when(block == self.grid.width_blocks - 1, lambda: body(last.start, last, full))
 
-    def block(self, place: Place, columns: Columns, channels: Channels, begins: Expr = False) -> None:
+    def block(self, place: Place, columns: Columns, channels: Channels, turn: Expr = None) -> None:
         """One register tile: zero, accumulate over the window, finish, store.
 
-        begins: whether it is the first one with these weights; it asks for the next ones, if any does.
+        turn: its number among those with these weights, which ask for the next ones.
         """
         vector = self.machine.vector
         accumulators = T.alloc_buffer((columns.count * channels.vectors * vector,), "float32", scope="local")
@@ -128,13 +150,13 @@ class Convolution:
         def tap(y: Expr, x: Expr) -> None:
             kept = taps_inside(self.window, columns, x)
             if kept:
-                self.tap(accumulators, place, (y, x), kept, channels, begins)
+                self.tap(accumulators, place, (y, x), kept, channels, turn)
 
         each_tap(self.window, place[1], columns, tap)
         self.store(accumulators, place, columns, channels)
 
     def tap(
-        self, accumulators: Any, place: Place, tap: tuple[Expr, Expr], kept: list[int], channels: Channels, begins: Expr
+        self, accumulators: Any, place: Place, tap: tuple[Expr, Expr], kept: list[int], channels: Channels, turn: Expr
     ) -> None:
         """Add the products of one window position over all channels of the group for the columns `kept` of a tile."""
         inputs, width = self.spec.group_channels[0], self.machine.vector
@@ -142,8 +164,6 @@ class Convolution:
 
         def step(c: Expr) -> None:
             rows = [self.weights(tap, c, channels, v) for v in range(channels.vectors)]
-            if self.fetches:
-                when(begins, partial(self.ask, tap, c, channels.block + 1))
             for i in kept:
                 index = (place[0], y, x + i * self.spec.stride[1], channels.group * inputs + c)
                 value = T.broadcast(self.function.load(0, index), width)
@@ -155,12 +175,16 @@ class Convolution:
             for c in range(inputs):
                 step(c)
         else:
-            with loop(inputs) as c:
-                step(c)
+            steps(inputs, step, self.ahead(channels, turn, len(kept)), tap[0] * self.spec.window[1] + tap[1])
 
-    def ask(self, tap: tuple[Expr, Expr], c: Expr, block: Expr) -> None:
-        first = self.weight(tap, scattered(c, self.spec.group_channels[0]), block)
-        fetch(self.function.buffers[1], first, self.machine.pack)
+    def ahead(self, channels: Channels, turn: Expr, columns: int) -> Ahead | None:
+        """Asks for the weights of the next channel tile, where that pays."""
+        if not self.asks:
+            return None
+        blocks, inputs = ceildiv(self.tile.vectors, 2), self.spec.group_channels[0]
+        first, size = self.weight((0, 0), 0, channels.block + blocks), blocks * self.machine.pack
+        full = (columns + 2) * channels.vectors >= self.machine.registers
+        return Ahead(self.function.buffers[1], first, size, self.sweep, turn, prod(self.spec.window), inputs, full)
 
     def weights(self, tap: tuple[Expr, Expr], c: Expr, channels: Channels, vector: int) -> Expr:
         width = self.machine.vector

@@ -34,7 +34,7 @@ class _Emitter:
     def rows(self, tile: Expr, units: int) -> None:
         """All rows of a tile of units."""
         span = (0, ceildiv(self.m, self.tile.rows), 1)
-        row_tiles(self.m, span[1], span, lambda row, count: self.block(tile, row, count, units))
+        row_tiles(self.m, span[1], span, lambda row, count, _: self.block(tile, row, count, units))
 
     def block(self, tile: Expr, row: Expr, count: int, units: int) -> None:
         """One register tile: zero, accumulate, make the new state, store."""

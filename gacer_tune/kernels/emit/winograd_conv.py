@@ -48,7 +48,7 @@ class _Emitter:
             with loop(self.points) as point:
                 span = (item, self.tile.high, self.items)
                 row_tiles(
-                    self.spec.count, self.rows, span, lambda row, rows: self.product(row - first, rows, block, point)
+                    self.spec.count, self.rows, span, lambda row, rows, _: self.product(row - first, rows, block, point)
                 )
             with loop(count) as number, loop(VECTORS) as v:
                 channel = v * self.machine.vector
