@@ -1,4 +1,4 @@
-"""Weights asked for ahead: all of the next tile's, once, evenly, and nothing that is not read."""
+"""Weights asked for ahead: all of the next tile's, evenly, and only where that pays."""
 
 from __future__ import annotations
 
@@ -39,13 +39,12 @@ def test_a_sweep_asks_for_all_weights_of_the_next_tile(tiles: int, size: int, ru
     found, ahead = asked(tiles, size, runs, count)
     wanted = set(range(0, runs * count * size, LINE))
     assert wanted <= set(found)
-    # Beyond them only what the last tile that asks has left over.
-    assert len(found) < len(wanted) + runs * count // ahead.every * ahead.at_once + 1
-    assert len(found) == len(set(found))
+    # Some again, by the last tile that asks.
+    assert len(found) < len(wanted) + runs * (count // ahead.every + 1) * ahead.at_once
 
 
 def test_requests_are_as_rare_as_the_tiles_of_a_sweep_allow() -> None:
-    assert [asked(tiles, 32, 1, 512)[1].every for tiles in (1, 2, 4, 7, 16, 64)] == [1, 1, 2, 2, 8, RAREST]
+    assert [asked(tiles, 32, 1, 512)[1].every for tiles in (1, 2, 4, 7, 16, 64)] == [1, 1, 2, 3, 8, RAREST]
     assert [asked(tiles, 64, 1, 512)[1].at_once for tiles in (1, 2, 4, 7)] == [4, 2, 1, 1]
 
 

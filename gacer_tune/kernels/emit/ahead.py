@@ -49,8 +49,8 @@ class Ahead:
     @property
     def every(self) -> int:
         """Steps from one request to the next."""
-        most = min(RAREST, self.tiles * self.at_once // self.lines)
-        return max(n for n in range(1, most + 1) if self.count % n == 0)
+        most = min(RAREST, self.count, self.tiles * self.at_once // self.lines)
+        return max(n for n in range(1, most + 1) if self.tiles * self.runs * (self.count // n) >= self.requests)
 
     @property
     def asking(self) -> int:
@@ -89,12 +89,17 @@ def steps(count: Expr, body: Callable[[Expr], None], ahead: Ahead | None = None,
     if ahead is None:
         with loop(count) as step:
             body(step)
-    elif ahead.full and ahead.every < LOOP:
-        with loop(count) as step:
-            when(step % ahead.every == 0, lambda: ahead.ask(run, step // ahead.every))
+        return
+    every, whole = ahead.every, ahead.count - ahead.count % ahead.every
+    if ahead.full and every < LOOP:
+        with loop(whole) as step:
+            when(step % every == 0, lambda: ahead.ask(run, step // every))
             body(step)
     else:
-        with loop(ahead.count // ahead.every) as number:
+        with loop(whole // every) as number:
             ahead.ask(run, number)
-            with loop(ahead.every) as step:
-                body(number * ahead.every + step)
+            with loop(every) as step:
+                body(number * every + step)
+    if whole < ahead.count:
+        with loop(ahead.count - whole) as step:
+            body(whole + step)
