@@ -9,10 +9,12 @@ GROUPS = (
 # By the beginning of `Op.kind`, which is the name of the rule that made it; the longest that fits counts.
 _PREFIXES = {
     "conv2d": "conv2d",
+    "byte_conv2d": "conv2d",
     "conv_transpose": "conv2d",
     "winograd": "winograd",
     "depthwise": "depthwise",
     "matmul": "matmul",
+    "byte_matmul": "matmul",
     "bmm": "bmm",
     "attention": "bmm",  # two products with a softmax between them
     "pool": "pool",

@@ -31,7 +31,7 @@ from gacer_tune.report.track import recorded
 from gacer_tune.runtime import op_of
 from gacer_tune.search.seeds import baselines
 from gacer_tune.search.trial import Trial
-from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.store.fingerprint import WITH_BYTES, host_fingerprint
 from gacer_tune.store.publish import publish
 from gacer_tune.targets import device_document
 
@@ -80,12 +80,14 @@ def emit(out: Path, prepared: Prepared, emission: Emission, cycles_per_second: f
     workload = prepared.workload
     names = used_functions(workload, emission.schedules)
     document = schedule_document(workload, emission.schedules, names, prepared.profile)
-    machine = next(iter(prepared.compiled.sources.values())).machine
+    sources = prepared.compiled.sources
+    machine = next(iter(sources.values())).machine
+    dots = any(sources[name].rule == "byte_conv" for name in names)
     manifest = {
         "kind": "gacer-tune artifact",
         "workload": workload.key,
         "target": workload.target,
-        "isa": machine.isa,
+        "isa": machine.isa + (WITH_BYTES if dots else ""),
         "precision": machine.precision,
         "cycles_per_second": cycles_per_second,
         "fingerprint": host_fingerprint().document() | device_document(workload, emission.simulated),

@@ -31,7 +31,7 @@ from gacer_tune.ir.memory import place
 from gacer_tune.ir.plan import Memory, Plan
 from gacer_tune.ir.schedule import Schedule
 from gacer_tune.ir.workload import Port, Workload
-from gacer_tune.store.fingerprint import host_fingerprint
+from gacer_tune.store.fingerprint import VNNI, WITH_BYTES, host_fingerprint
 from gacer_tune.temporary import another_name
 
 Array = NDArray[Any]
@@ -198,15 +198,21 @@ def _opened(folder: Path, cpus: Sequence[int] | None) -> Module:
         )
     if artifact.workload.target == "cuda":
         return Module(artifact, range(artifact.schedules["best"].lanes))
-    needs, has = str(artifact.manifest["isa"]), host_fingerprint().isa
-    if needs == "amx":
-        amx.require(f"{folder}: compiled for amx")
-    elif ISAS.index(needs) > ISAS.index(has):
-        raise UserError(f"{folder}: compiled for {needs}, this processor has {has}: tune again on this machine")
+    _require_instructions(folder, str(artifact.manifest["isa"]))
     lanes = artifact.schedules["best"].lanes
     available = threads.allowed_cpus() if cpus is None else threads.chosen_cpus(cpus)
     threads.require_lanes(lanes, available)
     return Module(artifact, available[:lanes])
+
+
+def _require_instructions(folder: Path, needs: str) -> None:
+    """Refuse, by name, an artifact that needs more than this processor has."""
+    host, base = host_fingerprint(), needs.removesuffix(WITH_BYTES)
+    if needs == "amx":
+        amx.require(f"{folder}: compiled for amx")
+    elif ISAS.index(base) > ISAS.index(host.isa) or (base != needs and VNNI[base] not in host.flags):
+        has = host.isa + (WITH_BYTES if host.multiplies_bytes else "")
+        raise UserError(f"{folder}: compiled for {needs}, this processor has {has}: tune again on this machine")
 
 
 def _session(artifact: Artifact, memory: Memory, lanes: Sequence[int]) -> Any:

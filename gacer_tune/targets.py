@@ -33,7 +33,8 @@ MOST_STREAMS = 8  # unless more are asked for
 def machine_here(precision: str | None = None) -> Machine:
     """This processor; UserError where it has nothing for the precision."""
     if precision != "bf16":
-        return MACHINES[host_fingerprint().isa]
+        host = host_fingerprint()
+        return replace(MACHINES[host.isa], dots="vnni") if host.multiplies_bytes else MACHINES[host.isa]
     amx.require("precision bf16")
     return AMX
 

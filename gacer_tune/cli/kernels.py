@@ -42,11 +42,14 @@ def inspect_kernels(folder: Path, output: Output) -> dict[str, Any]:
         f"roofline of {roofline.lanes} lanes: product {number_text(roofline.sgemm_flops_s / 1e9)} GFLOP/s "
         f"({roofline.sgemm_by}), copy {number_text(roofline.copy_nbytes_s / 1e9)} GB/s"
     )
-    output.say(
-        f"matrix products and convolutions reach {share:.0%} of the product's roofline, weighted by their time, and "
-        f"{fraction:.0%} of what product and copy allow them"
-        + (f"; {direct:.0%} with the operations that Winograd's filtering saves" if direct > share else "")
-    )
+    if share:
+        output.say(
+            f"matrix products and convolutions reach {share:.0%} of the product's roofline, weighted by their time, "
+            f"and {fraction:.0%} of what product and copy allow them"
+            + (f"; {direct:.0%} with the operations that Winograd's filtering saves" if direct > share else "")
+        )
+    if any(row.kind.startswith("byte_") for row in rows):
+        output.say("those of bytes are not counted there: the roofline is that of float32")
     if busy := warning(found.others):
         output.say(f"{busy}, which slows kernels and the roofline, but not equally: look again on a quiet machine")
     document = [{**asdict(row), "flops_s": row.flops_s, "nbytes_s": row.nbytes_s} for row in rows]

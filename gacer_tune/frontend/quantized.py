@@ -26,6 +26,24 @@ _MOST = 255 * 255  # of a product of two bytes
 _PENDING = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
 
 
+def pool_in_between(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
+    """QuantizeLinear(MaxPool(DequantizeLinear(q, scale, zero)), scale, zero) -> MaxPool(q)"""
+    pool = uses.maker(node.input[0], "MaxPool") if node.op_type == "QuantizeLinear" and not node.domain else None
+    before = uses.maker(pool.input[0], "DequantizeLinear") if pool is not None and not has_output(pool, 1) else None
+    if pool is None or before is None or node.input[0] in uses.outputs:
+        return None
+    if not has_input(node, 2) or not has_input(before, 2) or attribute(node, "output_dtype", 0):
+        return None
+    for at in (1, 2):
+        after, other = uses.array(node.input[at]), uses.array(before.input[at])
+        if after is None or other is None or after.dtype != other.dtype:
+            return None
+        if after.size != 1 or other.size != 1 or float(after.reshape(-1)[0]) != float(other.reshape(-1)[0]):
+            return None
+    attributes = {item.name: helper.get_attribute_value(item) for item in pool.attribute}
+    return Replacement([helper.make_node("MaxPool", before.input[:1], node.output, pool.name, **attributes)])
+
+
 def quantize_to_rounding(uses: Uses, node: onnx.NodeProto) -> Replacement | None:
     """QuantizeLinear(x, scale, zero) -> Cast(Max(Min(Round(x / scale) + zero, most), least))"""
     known = _known(uses, node, "QuantizeLinear")
@@ -224,6 +242,8 @@ def _is_whole(uses: Uses, name: str) -> bool:
     value, cast = uses.array(name), uses.maker(name, "Cast")
     if value is not None:
         return bool(np.all(np.abs(value) <= _MOST) and np.all(value == np.round(value)))
+    if any(_is_rounded(uses, name, _limits(element)) for element in _BYTES):
+        return True
     return cast is not None and cast.input[0] in uses.types and uses.types[cast.input[0]].element in _BYTES
 
 

@@ -33,6 +33,7 @@ from gacer_tune.frontend.quantized import (
     dequantize_to_product,
     dynamic_to_quantize,
     integer_product,
+    pool_in_between,
     pool_of_bytes,
     quantize_to_rounding,
     quantized_product,
@@ -53,6 +54,7 @@ _SKIPPED_OPTIMIZATIONS = ["constant_folding", "weight_tying"]
 _SPELLING = (
     *(sum_to_adds, dropout_to_identity, cast_to_identity, lp_normalization_to_quotient),
     *(attention_to_products, rotary_to_products),
+    pool_in_between,
     *(quantize_to_rounding, dequantize_to_product, dynamic_to_quantize, integer_product, quantized_product),
     pool_of_bytes,
 )

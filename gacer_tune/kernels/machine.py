@@ -29,6 +29,8 @@ class Machine:
 
     tiles: what multiplies matrices of bfloat16 where a model may be rounded to it: AMX, or plain loops that do the same
     on any processor, for tests; empty where all is float32.
+    dots: what multiplies bytes where a model is quantized to them: VNNI, or plain arithmetic that does the same; empty
+    where these are computed in float32, too.
     """
 
     isa: str
@@ -37,6 +39,7 @@ class Machine:
     registers: int
     l2: int = 1 << 20
     tiles: Literal["", "amx", "emulated"] = ""
+    dots: Literal["", "vnni", "emulated"] = ""
 
     @property
     def pack(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gacer_tune.kernels.byte_conv import WORD
 from gacer_tune.kernels.machine import Target
 from gacer_tune.kernels.narrow import BLOCK, DEPTH
 from gacer_tune.kernels.tensor import ceildiv
@@ -21,6 +22,17 @@ def conv_weight(weight: Floats, groups: int, machine: Target) -> Floats:
     padded[:, :each] = weight.reshape(groups, each, inputs, rows, columns)
     split = padded.reshape(groups, blocks, pack, inputs, rows, columns)
     return np.ascontiguousarray(split.transpose(0, 1, 4, 5, 3, 2))
+
+
+def byte_weight(weight: NDArray[np.int8], machine: Target) -> NDArray[np.int32]:
+    """(o, c, rows, columns) -> words (1, blocks, rows, columns, c / WORD, pack), zeros beyond o."""
+    outputs, inputs, rows, columns = weight.shape
+    blocks, words = ceildiv(outputs, machine.pack), inputs // WORD
+    padded = np.zeros((blocks * machine.pack, inputs, rows, columns), np.int8)
+    padded[:outputs] = weight
+    split = padded.reshape(1, blocks, machine.pack, words, WORD, rows, columns)
+    packed = np.ascontiguousarray(split.transpose(0, 1, 5, 6, 3, 2, 4))
+    return packed.view(np.int32).reshape(packed.shape[:-1])
 
 
 def narrow_weight(weight: Floats, folds: bool) -> NDArray[np.uint16]:

@@ -8,8 +8,8 @@ from math import prod
 # The types of models' values.
 NBYTES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "int8": 1, "uint8": 1, "bool": 1}
 # And of values in memory: a GPU may store float32 as float16, a CPU as bfloat16; all are computed in float32.
-# Weights in bfloat16 are uint16: numpy knows no other name.
-STORED = {**NBYTES, "float16": 2, "bfloat16": 2, "uint16": 2}
+# Weights in bfloat16 are uint16: numpy knows no other name. A byte is a float32 that is a whole number of 0 to 255.
+STORED = {**NBYTES, "float16": 2, "bfloat16": 2, "uint16": 2, "byte": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def computed(dtype: str) -> str:
     """The type that values stored as `dtype` are computed in."""
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
+    return "float32" if dtype in ("float16", "bfloat16", "byte") else dtype
 
 
 def ceildiv(a: int, b: int) -> int:

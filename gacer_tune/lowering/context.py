@@ -65,13 +65,14 @@ class Slot:
 class Lowering:
     """Mutable while a model is lowered; `lower_model` turns it into values.
 
-    lanes: how many may share a kernel's work items.
+    lanes: how many may share a kernel's work items; bytes: the values that are stored as such.
     """
 
     graph: Graph
     machine: Target
     slots: dict[str, Slot] = field(default_factory=dict)
     lanes: int = 1
+    bytes: frozenset[str] = frozenset()
     buffers: list[Buffer] = field(default_factory=list)
     weights: dict[int, Array] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
@@ -117,7 +118,7 @@ class Lowering:
             return self.views[name]
         shape, dtype = self.graph.shapes[name], self.graph.dtypes[name]
         if isinstance(self.machine, Gpu) or name not in self.graph.outputs:
-            dtype = self.stored(dtype)
+            dtype = "byte" if name in self.bytes else self.stored(dtype)
         strides = ordered(shape, order)
         slot = self.slots.get(name)
         if slot is not None:

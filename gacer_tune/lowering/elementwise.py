@@ -39,8 +39,9 @@ UNIFORM: dict[str, tuple[str, Params]] = {
     "gacer.Silu": ("silu", _none),
     "gacer.HardSwish": ("hard_swish", _none),
 }
+DEQUANTIZE = "gacer.Dequantize"  # (value - zero) * scale, both attributes
 VARIADIC = frozenset({"Max", "Min"})
-ELEMENTWISE = frozenset({*UNIFORM, "gacer.Gelu", "Pow", "Clip"})
+ELEMENTWISE = frozenset({*UNIFORM, "gacer.Gelu", "Pow", "Clip", DEQUANTIZE})
 
 
 def steps(graph: Graph, node: Node, args: list[Arg], done: int) -> list[Step]:
@@ -49,6 +50,8 @@ def steps(graph: Graph, node: Node, args: list[Arg], done: int) -> list[Step]:
     if node.op == "gacer.Gelu":
         exact = node.attributes.get("approximate", "none") == "none"
         return [Step("gelu" if exact else "gelu_tanh", (args[0],), dtype)]
+    if node.op == DEQUANTIZE:
+        return _dequantized(node, args[0], dtype, done)
     if node.op == "Pow":
         return [_power(graph, node, args, dtype)]
     if node.op == "Clip":
@@ -59,6 +62,16 @@ def steps(graph: Graph, node: Node, args: list[Arg], done: int) -> list[Step]:
     if node.op in VARIADIC:
         return _chain(fn, args, dtype, done)
     return [Step(fn, tuple(args), dtype, tuple(float(p) for p in params(graph, node)))]
+
+
+def _dequantized(node: Node, value: Arg, dtype: str, done: int) -> list[Step]:
+    found = list[Step]()
+    for fn, name, nothing in (("sub", "zero", 0.0), ("mul", "scale", 1.0)):
+        number = node.attributes[name]
+        if number != nothing:
+            found.append(Step(fn, (value, Arg("const", value=number)), dtype))
+            value = Arg("step", done + len(found) - 1)
+    return found or [Step("identity", (value,), dtype)]
 
 
 def _power(graph: Graph, node: Node, args: list[Arg], dtype: str) -> Step:

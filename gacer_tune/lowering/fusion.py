@@ -10,12 +10,13 @@ import heapq
 from dataclasses import dataclass
 
 from gacer_tune.lowering.conv_node import ConvNode, read_conv, window
-from gacer_tune.lowering.elementwise import ELEMENTWISE
+from gacer_tune.lowering.elementwise import DEQUANTIZE, ELEMENTWISE
 from gacer_tune.lowering.graph import Graph, Node
+from gacer_tune.lowering.quantized import BYTE_CONV, BYTE_MATMUL
 from gacer_tune.lowering.recurrent import step
 
 NORMS = frozenset({"gacer.LayerNorm", "gacer.RmsNorm"})
-ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"}) | NORMS
+ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", BYTE_CONV, BYTE_MATMUL}) | NORMS
 LONGEST = 16
 AXIS_MEANS_LAST = 13  # from this opset on softmax works along one axis; before, on the input seen as a matrix
 
@@ -45,7 +46,7 @@ class Group:
 
 def fuse(graph: Graph, recurrent: bool = False) -> list[Group]:
     """Return every node in exactly one group, groups in the order they run; steps of recurrent nets as one if asked."""
-    readers = graph.readers()
+    readers, makers = graph.readers(), graph.makers()
     taken: set[int] = set()
     groups = []
     for number, node in enumerate(graph.nodes):
@@ -55,7 +56,8 @@ def fuse(graph: Graph, recurrent: bool = False) -> list[Group]:
         if steps:
             group = Group(steps, gates=True)
         else:
-            group = _grow(graph, number, readers, taken) if node.op in ANCHORS | ELEMENTWISE else Group((number,))
+            grows = node.op in ANCHORS | ELEMENTWISE
+            group = _grow(graph, number, readers, makers, taken) if grows else Group((number,))
         taken.update(group.nodes)
         groups.append(group)
     for join in (_attentions, _inverted_residuals, _finished):
@@ -183,8 +185,9 @@ def softmax_axis(graph: Graph, node: Node) -> int:
     return node.axis(len(graph.shapes[node.inputs[0]]), -1 if graph.opset >= AXIS_MEANS_LAST else 1)
 
 
-def _grow(graph: Graph, start: int, readers: dict[str, list[int]], taken: set[int]) -> Group:
-    """Absorb elementwise readers of the same shape as long as a single value is left for the outside."""
+def _grow(graph: Graph, start: int, readers: dict[str, list[int]], makers: dict[str, int], taken: set[int]) -> Group:
+    """Absorb elementwise readers of the same shape as long as a single value is left for the outside; with them what
+    turns bytes into their other operands."""
     shape = graph.shapes[graph.nodes[start].outputs[0]]
     inside = [start]
     best: tuple[int, ...] = (start,)
@@ -196,6 +199,8 @@ def _grow(graph: Graph, start: int, readers: dict[str, list[int]], taken: set[in
         node = graph.nodes[number]
         if node.op not in ELEMENTWISE or number in taken or graph.shapes[node.outputs[0]] != shape:
             continue
+        own = (makers.get(name, -1) for name in node.inputs)
+        inside += [maker for maker in own if graph.nodes[maker].op == DEQUANTIZE and maker not in (*inside, *taken, -1)]
         inside.append(number)
         for reader in readers.get(node.outputs[0], ()):
             if reader not in seen:

@@ -22,6 +22,7 @@ from gacer_tune.lowering.convolution import bias_of, channels_behind, channels_l
 from gacer_tune.lowering.fusion import Group
 from gacer_tune.lowering.graph import Array, Graph
 from gacer_tune.lowering.pooling import pool
+from gacer_tune.lowering.quantized import BYTE_CONV, BYTE_MATMUL
 from gacer_tune.lowering.rows import normalisation, softmax
 from gacer_tune.lowering.view import View, flatten
 
@@ -52,7 +53,9 @@ def _conv(low: Lowering, group: Group, last: int) -> None:
     """last: the node whose value is stored, that of a pooling if it is not the group's."""
     graph, node = low.graph, low.graph.nodes[group.first]
     given = read_conv(graph, node)
-    source = channels_last(low, node.name, image(low.view(node.inputs[0])), given.depthwise)
+    kind = "byte_conv2d" if node.op == BYTE_CONV else "conv2d"
+    together = given.depthwise or kind == "byte_conv2d"
+    source = channels_last(low, node.name, image(low.view(node.inputs[0])), together)
     epilogue = low.epilogue(group, bias_of(low, node))
     out = low.output(graph.nodes[last].outputs[0], channels_behind(given.rank))
     views = images((source, out, *epilogue.operands))
@@ -70,10 +73,10 @@ def _conv(low: Lowering, group: Group, last: int) -> None:
         winograd.lower(low, node.name, views, given.weight, whole, spec.flops)
         return
     if given.point:
-        product(low, node.name, "conv2d", views, given.weight, epilogue)
+        product(low, node.name, kind, views, given.weight, epilogue)
         return
     found, packed = narrow.convolution(low, node.name, spec, given.weight)
-    low.emit(node.name, "conv2d", [low.kernel(found, [views[0], packed, *views[2:]], views[1])])
+    low.emit(node.name, kind, [low.kernel(found, [views[0], packed, *views[2:]], views[1])])
 
 
 def product(low: Lowering, name: str, kind: str, views: Sequence[View], weight: Array, epilogue: Epilogue) -> None:
@@ -150,7 +153,10 @@ def _matrix(low: Lowering, group: Group, left: View, weight: Array, bias: View |
     if behind and normed.lower(low, group, left, turned, epilogue):
         return
     out = low.output(name, tuple(range(len(low.graph.shapes[name]))))
-    product(low, node.name, "matmul", [left, out, *epilogue.operands], turned, epilogue)
+    kind = "byte_matmul" if node.op == BYTE_MATMUL else "matmul"
+    if kind == "byte_matmul" and left.strides[-1] != 1:
+        left = low.materialize(node.name, left)
+    product(low, node.name, kind, [left, out, *epilogue.operands], turned, epilogue)
     if behind:
         normalisation(low, behind[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gacer_tune.errors import UserError
 from gacer_tune.kernels import mapping
 from gacer_tune.lowering.context import LoweredKernel, Lowering, Slot
+from gacer_tune.lowering.convolution import channels_behind
 from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.fusion import ANCHORS, Group
 from gacer_tune.lowering.graph import Graph, Node
@@ -176,7 +177,8 @@ def pad(low: Lowering, group: Group) -> None:
     rank = len(source.shape)
     pads = low.graph.ints(node, "pads", 1) or [0] * 2 * rank
     axes = [a % rank for a in (low.graph.ints(node, "axes", 3) or range(rank))]
-    out = low.output(node.outputs[0], memory_order(source))
+    order = channels_behind(rank) if node.outputs[0] in low.bytes else memory_order(source)
+    out = low.output(node.outputs[0], order)
     kernels, inside = [], out
     for axis, begin, end in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         if begin < 0 or end < 0:

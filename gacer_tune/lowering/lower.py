@@ -20,6 +20,7 @@ from gacer_tune.lowering.elementwise import ELEMENTWISE
 from gacer_tune.lowering.fusion import Group, fuse
 from gacer_tune.lowering.graph import Array, Graph, read_graph
 from gacer_tune.lowering.interleave import INTERLEAVE, interleave, interleaved
+from gacer_tune.lowering.quantized import BYTE_CONV, BYTE_MATMUL, of_bytes
 from gacer_tune.lowering.view import memory_order
 
 Lower = Callable[[Lowering, Group], None]
@@ -59,6 +60,8 @@ FLOAT_RULES: dict[str, Lower] = {
     "ConvTranspose": transposed.conv_transpose,
     "MatMul": heavy.matmul,
     "Gemm": heavy.gemm,
+    BYTE_CONV: heavy.conv,
+    BYTE_MATMUL: heavy.matmul,
     **images.FLOAT_RULES,
     **pooling.RULES,
     **rows.FLOAT_RULES,
@@ -107,8 +110,8 @@ def lower_model(model: onnx.ModelProto, machine: Target, bounds: dict[str, int],
     graph = read_graph(model)
     fallback.require_lowerable(model, graph, RULES)
     _require_known_types(graph)
-    graph = interleaved(graph)
-    low = Lowering(graph, machine, layout.concat_slots(graph), lanes)
+    graph, stored_as_bytes = of_bytes(interleaved(graph), machine)
+    low = Lowering(graph, machine, layout.concat_slots(graph), lanes, bytes=stored_as_bytes)
     inputs = tuple(_input(low, name, bounds.get(name, 0)) for name in graph.inputs)
     for group in fuse(graph, recurrent=isinstance(machine, Machine)):
         fallback.lower_group(low, group, RULES)

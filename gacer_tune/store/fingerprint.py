@@ -18,6 +18,8 @@ RELEVANT_FLAGS = (
     *("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
     *("amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
 )
+VNNI = {"avx2": "avx_vnni", "avx512": "avx512_vnni"}  # the flag of what multiplies bytes in vectors of this size
+WITH_BYTES = "-vnni"  # behind the name of an instruction set: what an artifact needs that multiplies bytes
 _AVX2 = {"avx2", "fma"}
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _X86_64 = ("x86_64", "amd64")
@@ -60,6 +62,11 @@ class Fingerprint:
     def isa(self) -> str:
         """The widest instruction set we compile for: avx512, avx2 or x86-64."""
         return isa_of(self.flags)
+
+    @property
+    def multiplies_bytes(self) -> bool:
+        """Whether it has VNNI for the widest vectors."""
+        return VNNI.get(self.isa) in self.flags
 
     def key(self) -> str:
         """64 hex digits over what changes the time or the bytes of a kernel.

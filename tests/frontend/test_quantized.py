@@ -87,6 +87,24 @@ def test_between_rounding_and_use_values_stay_float(tmp_path: Path) -> None:
     assert relative_error(*(run(each, random_inputs(built))[0] for each in (simple, built))) <= 1e-6
 
 
+@pytest.mark.parametrize("change", ["", "scale", "zero", "type"])
+def test_pooling_between_equal_scales_is_that_of_bytes(change: str, tmp_path: Path) -> None:
+    """As ONNX Runtime writes it: dequantized, pooled and quantized again. Other scales, zero points or types stay."""
+    other = u8(9) if change == "zero" else np.asarray(7, np.int8) if change == "type" else u8(7)
+    constants = {"s": scale(0.0213), "z": u8(7), "s2": scale(0.03 if change == "scale" else 0.0213), "z2": other}
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("MaxPool", ["d"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("QuantizeLinear", ["p", "s2", "z2"], ["r"]),
+        node("DequantizeLinear", ["r", "s2", "z2"], ["y"]),
+    ]
+    built = model(nodes, {"x": (1, 3, 8, 8)}, ["y"], constants)
+    simple = loaded(built, tmp_path)
+    assert op_types(simple).count("Round") == (1 if change == "" else 2)
+    assert relative_error(*(run(each, random_inputs(built))[0] for each in (simple, built))) <= 1e-6
+
+
 def test_what_only_looks_like_rounding_to_bytes_is_cast(tmp_path: Path) -> None:
     """Halves that are made bytes, and numbers beyond the limits of bytes, are others as bytes."""
     for shift, most in ((0.5, 255.0), (1.0, 300.0)):

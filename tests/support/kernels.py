@@ -60,7 +60,7 @@ class Operand:
     """An array behind a strided view: `array` is the view; what it skips and what lies around holds `fill`."""
 
     def __init__(self, tensor: Tensor, fill: float = 0.0) -> None:
-        dtype = np.dtype("uint16" if tensor.dtype == "bfloat16" else tensor.dtype)
+        dtype = np.dtype({"bfloat16": "uint16", "byte": "uint8"}.get(tensor.dtype, tensor.dtype))
         self.fill = np.array(fill).astype(dtype) if dtype.kind == "f" else np.array(77).astype(dtype)
         self.tensor, self.memory = tensor, np.full(tensor.span + 2 * GUARD, self.fill, dtype)
         self.array = self._view(self.memory)

@@ -10,9 +10,13 @@ from tvm import tirx
 from gacer_tune.kernels.machine import Machine
 from gacer_tune.temporary import temporary_folder
 
+FEATURES = "features"  # attribute of a function that needs more of the processor than its machine says
 
-def target_of(machine: Machine) -> Any:
-    target = tvm.target.Target({"kind": "llvm", "mcpu": machine.mcpu})
+
+def target_of(machine: Machine, function: tirx.PrimFunc | None = None) -> Any:
+    """The machine, with all that a function needs."""
+    more = function.attrs.get(FEATURES) if function is not None else None
+    target = tvm.target.Target({"kind": "llvm", "mcpu": machine.mcpu, **({"mattr": [str(more)]} if more else {})})
     return target.with_host(target)
 
 
@@ -22,7 +26,7 @@ def lower(function: tirx.PrimFunc, machine: Machine) -> Any:
     Scratch is left as allocations of constant size: they become stack (accumulators even registers), where TVM's
     workspace calls would cost two calls an item.
     """
-    return passes(target_of(machine))(tvm.IRModule({"kernel": function}))
+    return passes(target_of(machine, function))(tvm.IRModule({"kernel": function}))
 
 
 def passes(target: Any) -> tvm.transform.Sequential:
@@ -44,7 +48,7 @@ def passes(target: Any) -> tvm.transform.Sequential:
 
 def object_code(function: tirx.PrimFunc, machine: Machine) -> bytes:
     """Return the relocatable object file that defines the function under its global symbol."""
-    module = tvm.get_global_func("target.build.llvm")(lower(function, machine), target_of(machine))
+    module = tvm.get_global_func("target.build.llvm")(lower(function, machine), target_of(machine, function))
     with temporary_folder() as folder:
         path = folder / "kernel.o"
         module.write_to_file(str(path), "o")

@@ -48,6 +48,8 @@ def emit(spec: Conv2d, tile: ConvTile, machine: Machine, name: str) -> tirx.Prim
 class Convolution:
     """Emits a convolution, or parts of one, on the operands of `function`."""
 
+    sums = "float32"
+
     def __init__(self, spec: Conv2d, tile: ConvTile, machine: Machine, function: Function) -> None:
         self.spec, self.tile, self.machine, self.function = spec, tile, machine, function
         self.window, self.grid = spec.sliding, grid(spec, tile, machine)
@@ -143,9 +145,9 @@ class Convolution:
         turn: its number among those with these weights, which ask for the next ones.
         """
         vector = self.machine.vector
-        accumulators = T.alloc_buffer((columns.count * channels.vectors * vector,), "float32", scope="local")
+        accumulators = T.alloc_buffer((columns.count * channels.vectors * vector,), self.sums, scope="local")
         for i in range(columns.count * channels.vectors):
-            T.buffer_store(accumulators, splat(0.0, vector), [T.ramp(i * vector, 1, vector)])
+            T.buffer_store(accumulators, splat(0, vector, self.sums), [T.ramp(i * vector, 1, vector)])
 
         def tap(y: Expr, x: Expr) -> None:
             kept = taps_inside(self.window, columns, x)
@@ -166,16 +168,28 @@ class Convolution:
             rows = [self.weights(tap, c, channels, v) for v in range(channels.vectors)]
             for i in kept:
                 index = (place[0], y, x + i * self.spec.stride[1], channels.group * inputs + c)
-                value = T.broadcast(self.function.load(0, index), width)
+                pixels = self.pixel(index)
                 for v, weights in enumerate(rows):
                     where = T.ramp((i * channels.vectors + v) * width, 1, width)
-                    T.buffer_store(accumulators, accumulators[where] + value * weights, [where])
+                    T.buffer_store(accumulators, self.added(accumulators[where], pixels, weights), [where])
 
         if inputs <= FEW_CHANNELS:
             for c in range(inputs):
                 step(c)
         else:
             steps(inputs, step, self.ahead(channels, turn, len(kept)), tap[0] * self.spec.window[1] + tap[1])
+
+    def pixel(self, index: tuple[Expr, ...]) -> Expr:
+        """A channel of a pixel, in all lanes."""
+        return T.broadcast(self.function.load(0, index), self.machine.vector)
+
+    def added(self, total: Expr, pixels: Expr, weights: Expr) -> Expr:
+        """A sum and one more product."""
+        return total + pixels * weights
+
+    def total(self, value: Expr) -> Expr:
+        """A sum as the program begins with it."""
+        return value
 
     def ahead(self, channels: Channels, turn: Expr, columns: int) -> Ahead | None:
         """Asks for the weights of the next channel tile, where that pays."""
@@ -203,13 +217,13 @@ class Convolution:
         for i in range(columns.count):
             for v in range(whole):
                 index = (*place[:2], place[2] + i, first + v * vector)
-                value = accumulators[T.ramp((i * channels.vectors + v) * vector, 1, vector)]
+                value = self.total(accumulators[T.ramp((i * channels.vectors + v) * vector, 1, vector)])
                 self.function.store(out, index, self.function.finish(program, 2, index, value, vector))
         if not rest:
             return
         last = T.alloc_buffer((columns.count * vector,), "float32", scope="local")
         for i in range(columns.count):
-            value = accumulators[T.ramp((i * channels.vectors + whole) * vector, 1, vector)]
+            value = self.total(accumulators[T.ramp((i * channels.vectors + whole) * vector, 1, vector)])
             T.buffer_store(last, value, [T.ramp(i * vector, 1, vector)])
         with loop(columns.count) as i, loop(rest) as c:
             index = (*place[:2], place[2] + i, first + whole * vector + c)

@@ -75,6 +75,8 @@ class Function:
             value = buffer[T.ramp(at, step, width)]
         if tensor.dtype == "bfloat16":
             return widened(value)
+        if tensor.dtype == "byte":
+            return scalar.cast(value, "float32")
         return scalar.cast(value, "bool") if tensor.dtype == "bool" else value
 
     def load_narrow(self, operand: int, index: Index, width: int) -> Expr:
@@ -119,7 +121,7 @@ class Function:
 
 
 def stored(dtype: str) -> str:
-    return {"bool": "uint8", "bfloat16": "uint16"}.get(dtype, dtype)
+    return {"bool": "uint8", "byte": "uint8", "bfloat16": "uint16"}.get(dtype, dtype)
 
 
 def address(tensor: Tensor, index: Index) -> Expr:
