@@ -166,8 +166,19 @@ class _Rewriting:
         if reads_bytes(self.known, node) and (meaning := self._meaning(node.inputs[0])):
             return [self._scaled(node, meaning)]
         if node.op in ELEMENTWISE and not any(self._meaning(name) for name in node.outputs):
-            return self._with_own(node)
+            *own, last = self._with_own(node)
+            return [*own, self._multiplied(last)]
         return [node]
+
+    def _multiplied(self, node: Node) -> Node:
+        """What is divided to be rounded is multiplied, as where the divisor is in the weights: that takes a tenth of
+        the time, and differs in a last bit."""
+        divisor = self.graph.constants.get(node.inputs[1]) if node.op == "Div" else None
+        readers = [self.graph.nodes[number].op for number in self.known.readers.get(node.outputs[0], ())]
+        if divisor is None or readers != ["Round"] or divisor.dtype != np.float32 or not np.all(divisor):
+            return node
+        factor = self._constant(f"{node.outputs[0]}/factor", np.reciprocal(divisor))
+        return replace(node, op="Mul", inputs=(node.inputs[0], factor))
 
     def _meaning(self, name: str) -> Meaning | None:
         """What a value means that is made of bytes."""

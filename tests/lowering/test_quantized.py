@@ -144,6 +144,9 @@ def test_a_residual_is_bytes_all_the_way(element: str) -> None:
     found, expected, tenant = by_bytes(proto)
     assert kinds(tenant) == ["map", "copy", *["byte_conv2d"] * 5, "copy"]
     assert stored(proto) == ["byte"] * 6 + ["float32"] * 2
+    specs = [kernel.spec for op in lowered_alone(proto, EMULATED).ops for kernel in op.kernels]
+    made = {step.fn for spec in specs if isinstance(spec, ByteConv) for step in spec.program.steps}
+    assert "round" in made and "div" not in made, "a division takes as long as sixteen products"
     assert_a_step_apart_at_most(found, expected, 0.061 * 127 * 0.003)
 
 
