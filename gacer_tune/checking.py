@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 TOLERANCES = {"fp32": TOLERANCE, "tf32": 1e-2, "fp16": 3e-2, "bf16": 5e-2}
 # Where values are rounded to whole numbers on the way, which a difference in the last bit changes by a whole step: also
-# ONNX Runtime differs from itself by 0.4 to 1.3 % there, with its optimizations and without.
-ROUNDED = 5e-2
+# ONNX Runtime differs from itself by 0.4 to 5.8 % there, with its optimizations and without.
+ROUNDED = 1e-1
 
 _log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from gacer_tune.settings import PRECISIONS
 from gacer_tune.store.journal import Journal
 from models import MODELS
 from tests.bench.chart import chart
+from tests.bench.quantize import quantized
 from tests.bench.records import newest
 from tests.bench.render import CHART, markdown
 from tests.bench.sets import SETS, entries, model_of
@@ -69,8 +70,9 @@ class Bench:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             staged = path.with_suffix(".part")
-            model, batch = model_of(name)
-            staged.write_bytes(MODELS[model](batch=batch).SerializeToString())
+            model, batch, how = model_of(name)
+            proto = MODELS[model](batch=batch)
+            staged.write_bytes(quantized(proto, how) if how else proto.SerializeToString())
             staged.replace(path)
         return path
 

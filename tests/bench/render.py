@@ -10,7 +10,12 @@ from gacer_tune.bench.system import OURS, OURS_SEQUENTIAL
 from gacer_tune.report.units import seconds_text
 from tests.bench.records import Entry
 
-TITLES = {"alone": "Alone, batch 1", "together": "Together", "batches": "Alone, batch 4 and 8"}
+TITLES = {
+    "alone": "Alone, batch 1",
+    "together": "Together",
+    "batches": "Alone, batch 4 and 8",
+    "quantized": "Quantized",
+}
 CHART = "benchmarks.svg"
 HEAD = """\
 # Benchmarks

@@ -1,6 +1,7 @@
-"""What the benchmark runs: models alone at batch 1, mixes of two to four tenants, and models alone at larger batches.
+"""What the benchmark runs: models alone at batch 1, mixes of two to four tenants, models alone at larger batches, and
+quantized ones.
 
-An entry is models joined by `+`; `resnet18@4` is a model at batch 4.
+An entry is models joined by `+`; `resnet18@4` is a model at batch 4, `resnet18_uint8` one that is quantized.
 """
 
 from __future__ import annotations
@@ -28,13 +29,22 @@ BATCHES = tuple(
     for name in ("resnet18", "mobilenet_v2", "squeezenet", "bert_small", "vit_tiny")
     for batch in (4, 8)
 )
-SETS = MappingProxyType({"alone": ALONE, "together": TOGETHER, "batches": BATCHES})
+QUANTIZED = (
+    *(f"{name}_uint8" for name in ("resnet18", "resnet50", "mobilenet_v2", "squeezenet", "googlenet")),
+    "resnet18_int8",
+    "bert_small_dynamic",
+    "resnet18_uint8+bert_small_dynamic",
+    "mobilenet_v2_uint8+squeezenet_uint8",
+)
+SETS = MappingProxyType({"alone": ALONE, "together": TOGETHER, "batches": BATCHES, "quantized": QUANTIZED})
+HOW = ("uint8", "int8", "dynamic")  # the type of activations, or that these are quantized as they come
 
 
-def model_of(name: str) -> tuple[str, int]:
-    """`resnet18@4` -> ("resnet18", 4); without a number the batch is 1."""
+def model_of(name: str) -> tuple[str, int, str]:
+    """`resnet18@4` -> ("resnet18", 4, ""), `resnet18_int8` -> ("resnet18", 1, "int8"): model, batch, how quantized."""
     model, _, batch = name.partition("@")
-    return model, int(batch or 1)
+    base, _, how = model.rpartition("_")
+    return (base, int(batch or 1), how) if how in HOW else (model, int(batch or 1), "")
 
 
 def entries(only: str | None, names: list[str]) -> list[tuple[str, str]]:

@@ -15,8 +15,8 @@ from models import MODELS
 from tests.bench.__main__ import FailedError, gacer_tune, main
 from tests.bench.chart import LEFT, MOST, RIGHT, WIDTH, chart
 from tests.bench.records import Entry, newest
-from tests.bench.render import HEAD, geomean, markdown
-from tests.bench.sets import ALONE, BATCHES, SETS, TOGETHER, entries, model_of
+from tests.bench.render import HEAD, TITLES, geomean, markdown
+from tests.bench.sets import ALONE, BATCHES, HOW, QUANTIZED, SETS, TOGETHER, entries, model_of
 from tests.bench.support import document, record
 
 GOLDEN = """
@@ -153,6 +153,9 @@ def test_the_sets_are_as_promised() -> None:
     assert all(2 <= len(mix.split("+")) <= 4 for mix in TOGETHER)
     assert {model_of(name)[0] for row in SETS.values() for mix in row for name in mix.split("+")} <= set(MODELS)
     assert {model_of(name)[1] for name in (*ALONE, *"+".join(TOGETHER).split("+"))} == {1}
+    ways = [model_of(one)[2] for name in QUANTIZED for one in name.split("+")]
+    assert {*ways} == {*HOW} and {model_of(name)[2] for name in (*ALONE, *BATCHES)} == {""}
+    assert {*TITLES} == {*SETS}
     assert len(BATCHES) == 10 and {model_of(name)[1] for name in BATCHES} == {4, 8}
     assert entries("batches", ["vit_tiny@8"]) == [("batches", "vit_tiny@8")]
     assert entries("alone", []) == [("alone", name) for name in ALONE]
