@@ -19,9 +19,9 @@ from gacer_tune.settings import Settings
 from gacer_tune.store.fingerprint import WITH_BYTES, Fingerprint, host_fingerprint
 from gacer_tune.targets import machine_here
 from gacer_tune.tuning import tune
-from tests.lowering.test_quantized import Net
 from tests.support.build import run
 from tests.support.compiled import FOLDER, silent
+from tests.support.quantized import Net
 
 NEEDS_VNNI = pytest.mark.skipif(not host_fingerprint().multiplies_bytes, reason="without VNNI")
 

@@ -142,6 +142,7 @@ class _Rewriting:
             for found in (known.rounded[name] for name in chosen) if found.least != 0
             for number in (found.add, found.below, found.maker) if number is not None
         }  # fmt: skip
+        self.divided = {known.rounded[name].divided for name in chosen}
         self.pooling = {known.rounded[name].maker for name in chosen if known.rounded[name].pooled}
 
     def result(self) -> tuple[Graph, frozenset[str]]:
@@ -167,15 +168,14 @@ class _Rewriting:
             return [self._scaled(node, meaning)]
         if node.op in ELEMENTWISE and not any(self._meaning(name) for name in node.outputs):
             *own, last = self._with_own(node)
-            return [*own, self._multiplied(last)]
+            return [*own, self._multiplied(last) if number in self.divided else last]
         return [node]
 
     def _multiplied(self, node: Node) -> Node:
         """What is divided to be rounded is multiplied, as where the divisor is in the weights: that takes a tenth of
         the time, and differs in a last bit."""
-        divisor = self.graph.constants.get(node.inputs[1]) if node.op == "Div" else None
-        readers = [self.graph.nodes[number].op for number in self.known.readers.get(node.outputs[0], ())]
-        if divisor is None or readers != ["Round"] or divisor.dtype != np.float32 or not np.all(divisor):
+        divisor = self.graph.constants.get(node.inputs[1])
+        if divisor is None or not np.all(divisor):
             return node
         factor = self._constant(f"{node.outputs[0]}/factor", np.reciprocal(divisor))
         return replace(node, op="Mul", inputs=(node.inputs[0], factor))

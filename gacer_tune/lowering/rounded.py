@@ -20,7 +20,8 @@ class Rounded:
     """A value of whole numbers from `least` to at most `least` + 255, made by node number `maker`.
 
     add: number of the node that adds its zero point, None where that is 0; below: of the one that keeps it below the
-    upper limit. Without these it has the largest ones of another such value, `pooled`, or was given as bytes.
+    upper limit; divided: of the one that divides what is rounded, if nothing else reads that. Without these it has the
+    largest ones of another such value, `pooled`, or was given as bytes.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Rounded:
     maker: int
     add: int | None = None
     below: int | None = None
+    divided: int | None = None
     pooled: str = ""
 
 
@@ -100,9 +102,12 @@ class Meanings:
                 return None
         alone = all(len(self.readers[name]) == 1 and name not in self.graph.outputs for name in inside)
         same = self.graph.shapes[inside[-1]] == self.graph.shapes[node.outputs[0]]
-        if not alone or not same or self.maker(inside[-1], "Round") is None:
+        nearest = self.maker(inside[-1], "Round")
+        if not alone or not same or nearest is None:
             return None
-        return Rounded(node.outputs[0], least, number, add, below)
+        value = nodes[nearest].inputs[0]
+        divided = self.maker(value, "Div") if self.readers[value] == [nearest] else None
+        return Rounded(node.outputs[0], least, number, add, below, divided)
 
     def _pooled(self, number: int) -> Rounded | None:
         """What a node makes, if it is the largest of whole numbers."""

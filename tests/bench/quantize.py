@@ -5,29 +5,19 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
 from onnxruntime import quantization
 from onnxruntime.quantization import shape_inference
 
-from tests.support.build import Array, random_inputs
-
-SEEDS = 3
-
-
-class Noise(quantization.CalibrationDataReader):
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.feeds: Iterator[dict[str, Array]] = iter([random_inputs(model, seed) for seed in range(SEEDS)])
-
-    def get_next(self) -> dict[str, Array] | None:
-        return next(self.feeds, None)
+from tests.support.quantized import Calibration
 
 
 def quantized(model: onnx.ModelProto, how: str) -> bytes:
     """The model with weights of int8, a scale for each output, as QDQ nodes or (dynamic) operators of whole numbers."""
-    logging.getLogger().setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         source, plain, out = (Path(folder) / f"{name}.onnx" for name in ("source", "plain", "out"))
         source.write_bytes(model.SerializeToString())
         common = {"per_channel": True, "weight_type": quantization.QuantType.QInt8}
@@ -36,5 +26,17 @@ def quantized(model: onnx.ModelProto, how: str) -> bytes:
         else:
             kind = quantization.QuantType.QUInt8 if how == "uint8" else quantization.QuantType.QInt8
             shape_inference.quant_pre_process(source, plain, skip_symbolic_shape=True)
-            quantization.quantize_static(plain, out, Noise(model), activation_type=kind, **common)
+            quantization.quantize_static(plain, out, Calibration(model), activation_type=kind, **common)
         return out.read_bytes()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the advice that the tools write to the root logger."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)

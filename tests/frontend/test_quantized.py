@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from gacer_tune.frontend.load import load_model
 from gacer_tune.ir.workload import Workload
 from tests.support.build import Array, difference, model, node, op_types, random_inputs, run
 from tests.support.compiled import beside_onnxruntime
-from tests.support.quantized import CONTRIBUTED, INT8, INT32, STANDARD, UINT8, i8, one, scale, scales, u8
+from tests.support.quantized import CONTRIBUTED, INT8, INT32, STANDARD, UINT8, Calibration, i8, one, scale, scales, u8
 
 STEPS = 1  # by which results may differ that are rounded
 QUANTIZED = {"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
@@ -179,14 +178,6 @@ def test_what_is_refused_is_named(built: onnx.ModelProto, words: str, tmp_path: 
     with pytest.raises(UserError, match=words) as caught:
         loaded(built, tmp_path)
     assert "n_y" in str(caught.value)
-
-
-class Calibration(quantization.CalibrationDataReader):
-    def __init__(self, built: onnx.ModelProto) -> None:
-        self.feeds: Iterator[dict[str, Array]] = iter([random_inputs(built, seed) for seed in range(3)])
-
-    def get_next(self) -> dict[str, Array] | None:
-        return next(self.feeds, None)
 
 
 @pytest.mark.parametrize("how", ["QDQ", "QOperator", "dynamic"])

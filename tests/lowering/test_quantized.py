@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,53 +17,14 @@ from gacer_tune.kernels.machine import MACHINES, Machine
 from gacer_tune.lowering.lower import LoweredModel
 from gacer_tune.lowering.multiples import whole_multiples
 from gacer_tune.preparing import machine_here
-from tests.support.build import Array, model, node, run
+from tests.support.build import Array, node, run
 from tests.support.compiled import build, lowered_alone
 from tests.support.kernels import few, seeds
-from tests.support.quantized import scale
+from tests.support.quantized import Net, scale
 
 EMULATED = replace(machine_here(), dots="emulated")
 DOTTING = list(dict.fromkeys((EMULATED, machine_here() if machine_here().dots else EMULATED)))
 MOST = 2  # variants of a kernel that are compiled
-
-
-class Net:
-    """A quantized model under construction; every value that it quantizes has a scale of its own."""
-
-    def __init__(self, element: str = "uint8", seed: int = 0) -> None:
-        self.rng, self.element = np.random.default_rng(seed), element
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, Array] = {}
-
-    def op(self, op_type: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{op_type.lower()}{len(self.nodes)}"
-        self.nodes.append(node(op_type, inputs, [name], **attributes))
-        return name
-
-    def constant(self, value: Array) -> str:
-        name = f"constant{len(self.constants)}"
-        self.constants[name] = value
-        return name
-
-    def quantized(self, value: str, zero: int, size: float = 0.0213) -> str:
-        """The value after QuantizeLinear and DequantizeLinear; zero: from the lower limit of the element."""
-        point = self.constant(np.asarray(zero + np.iinfo(self.element).min, self.element))
-        parts = self.constant(scale(size)), point
-        return self.op("DequantizeLinear", self.op("QuantizeLinear", value, *parts), *parts)
-
-    def weight(self, *shape: int, axis: int = 0) -> str:
-        whole = self.constant(self.rng.integers(-127, 128, shape, np.int8))
-        sizes = self.constant(self.rng.uniform(0.001, 0.003, shape[axis]).astype(np.float32))
-        zeros = self.constant(np.zeros(shape[axis], np.int8))
-        return self.op("DequantizeLinear", whole, sizes, zeros, axis=axis)
-
-    def conv(self, source: str, inputs: int, outputs: int, size: int = 1, axes: int = 2, **attributes: Any) -> str:
-        bias = self.constant(self.rng.standard_normal(outputs).astype(np.float32))
-        shape = outputs, inputs // attributes.get("group", 1), *(size,) * axes
-        return self.op("Conv", source, self.weight(*shape), bias, **attributes)
-
-    def model(self, shape: Sequence[int], output: str) -> onnx.ModelProto:
-        return model([*self.nodes, node("Identity", [output], ["y"])], {"x": shape}, ["y"], self.constants)
 
 
 def by_bytes(proto: onnx.ModelProto, machine: Machine = EMULATED) -> tuple[Array, Array, Tenant]:
@@ -195,6 +154,18 @@ def test_inputs_may_be_bytes() -> None:
     found, expected, tenant = by_bytes(proto)
     assert kinds(tenant).count("byte_conv2d") == 1
     assert relative_error(found, expected) <= 1e-5
+
+
+def test_other_quotients_are_divided() -> None:
+    """What is rounded for another purpose may lie on the edge by design: 4.5 / 3 is rounded to 2."""
+    net = Net()
+    net.conv(net.quantized("x", 0), 8, 8)
+    rounded = net.op("Round", net.op("Div", "x", net.constant(np.asarray(3, np.float32))))
+    proto = net.model((1, 8, 5, 5), net.op("Add", rounded, net.nodes[-3].output[0]))
+    low = lowered_alone(proto, EMULATED)
+    assert "byte_conv2d" in kinds(low)
+    made = [step.fn for op in low.ops for kernel in op.kernels for step in kernel.spec.program.steps]
+    assert made.count("div") == 1
 
 
 def test_scales_that_add_an_axis_are_left_alone() -> None:

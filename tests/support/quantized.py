@@ -1,15 +1,18 @@
-"""Models of single quantized operators. Their scales make no halves, which are rounded as the last bit says."""
+"""Models of single quantized operators, and larger ones. Scales make no halves, which are rounded as the last bit
+says."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from onnxruntime import quantization
 
 from gacer_tune.frontend.contrib import DOMAIN
-from tests.support.build import Array, model, node
+from tests.support.build import Array, model, node, random_inputs
 
 UINT8, INT8, INT32, FLOAT = TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.FLOAT
 _RNG = np.random.default_rng(5)
@@ -124,3 +127,52 @@ CONTRIBUTED: dict[str, onnx.ModelProto] = {
         ),
     }.items()
 }  # fmt: skip
+
+
+class Net:
+    """A quantized model under construction; every value that it quantizes has a scale of its own."""
+
+    def __init__(self, element: str = "uint8", seed: int = 0) -> None:
+        self.rng, self.element = np.random.default_rng(seed), element
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, Array] = {}
+
+    def op(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{op_type.lower()}{len(self.nodes)}"
+        self.nodes.append(node(op_type, inputs, [name], **attributes))
+        return name
+
+    def constant(self, value: Array) -> str:
+        name = f"constant{len(self.constants)}"
+        self.constants[name] = value
+        return name
+
+    def quantized(self, value: str, zero: int, size: float = 0.0213) -> str:
+        """The value after QuantizeLinear and DequantizeLinear; zero: from the lower limit of the element."""
+        point = self.constant(np.asarray(zero + np.iinfo(self.element).min, self.element))
+        parts = self.constant(scale(size)), point
+        return self.op("DequantizeLinear", self.op("QuantizeLinear", value, *parts), *parts)
+
+    def weight(self, *shape: int, axis: int = 0) -> str:
+        whole = self.constant(self.rng.integers(-127, 128, shape, np.int8))
+        sizes = self.constant(self.rng.uniform(0.001, 0.003, shape[axis]).astype(np.float32))
+        zeros = self.constant(np.zeros(shape[axis], np.int8))
+        return self.op("DequantizeLinear", whole, sizes, zeros, axis=axis)
+
+    def conv(self, source: str, inputs: int, outputs: int, size: int = 1, axes: int = 2, **attributes: Any) -> str:
+        bias = self.constant(self.rng.standard_normal(outputs).astype(np.float32))
+        shape = outputs, inputs // attributes.get("group", 1), *(size,) * axes
+        return self.op("Conv", source, self.weight(*shape), bias, **attributes)
+
+    def model(self, shape: Sequence[int], output: str) -> onnx.ModelProto:
+        return model([*self.nodes, node("Identity", [output], ["y"])], {"x": shape}, ["y"], self.constants)
+
+
+class Calibration(quantization.CalibrationDataReader):
+    """Seeded inputs of a model, as ONNX Runtime's static quantization asks for them."""
+
+    def __init__(self, built: onnx.ModelProto) -> None:
+        self.feeds: Iterator[dict[str, Array]] = iter([random_inputs(built, seed) for seed in range(3)])
+
+    def get_next(self) -> dict[str, Array] | None:
+        return next(self.feeds, None)
