@@ -151,7 +151,7 @@ def test_overhead_is_measured_with_the_functions_the_module_has(tuned: tuple[Pat
     unused = [k for t in module.workload.tenants for k in t.kernels if k.variants[0].function not in held]
     found = overhead(tuned[0])
     assert found.ratio > 1 and 0 < found.kernels_s < found.wall_s
-    assert 0 <= found.handover_s < 1e-3
+    assert 0 <= found.handover_s < 1
     if unused:
         with pytest.raises(KeyError):
             Bench(module.session)

@@ -191,9 +191,7 @@ def test_a_writer_killed_in_mid_line_leaves_a_torn_tail_and_no_lock(journal: Jou
     holder = journal.path.with_name("trials.jsonl.holder")
     assert holder.exists()
     assert journal.read() == ([{"number": 0}], [Damage(2, "torn: the line does not end")])
-    begun_s = time.monotonic()
-    journal.append({"number": 2})
-    assert time.monotonic() - begun_s < 5
+    Journal(journal.path, lock_timeout_s=0).append({"number": 2})
     assert not holder.exists()
     assert journal.read() == ([{"number": 0}, {"number": 2}], [Damage(2, "damaged: not JSON")])
 
