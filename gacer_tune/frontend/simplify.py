@@ -29,6 +29,7 @@ from gacer_tune.frontend.graph import Graph, rewrite, sweep
 from gacer_tune.frontend.inference import infer_types
 from gacer_tune.frontend.joining import join_products
 from gacer_tune.frontend.layernorm import name_layernorm, recognise_layernorm
+from gacer_tune.frontend.patches import col2im_to_transposed
 from gacer_tune.frontend.quantized import (
     dequantize_to_product,
     dynamic_to_quantize,
@@ -53,7 +54,7 @@ _SKIPPED_OPTIMIZATIONS = ["constant_folding", "weight_tying"]
 
 _SPELLING = (
     *(sum_to_adds, dropout_to_identity, cast_to_identity, lp_normalization_to_quotient),
-    *(attention_to_products, rotary_to_products),
+    *(attention_to_products, rotary_to_products, col2im_to_transposed),
     pool_in_between,
     *(quantize_to_rounding, dequantize_to_product, dynamic_to_quantize, integer_product, quantized_product),
     pool_of_bytes,
