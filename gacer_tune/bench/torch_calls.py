@@ -15,7 +15,7 @@ LINEAR, ATTENTION = "torch.Linear", "torch.Attention"
 
 def as_written(graph: Graph) -> Graph:
     """The graph with one node for each linear layer with a bias, and for each attention without a mask."""
-    chains = _Chains(graph, graph.readers(), graph.makers())
+    chains = _Chains(graph, graph.readers, graph.makers)
     gone: set[int] = set()
     put: dict[int, Node] = {}
     for number, node in enumerate(graph.nodes):

@@ -46,6 +46,7 @@ def join_products(graph: Graph) -> None:
     for products in alike.values():
         if len(products) > 1:
             _join(graph, uses, products)
+    sweep(graph)
 
 
 def _readers(graph: Graph) -> dict[str, list[onnx.NodeProto]]:
@@ -90,7 +91,6 @@ def _join(graph: Graph, uses: Uses, products: Sequence[Product]) -> None:
         elif gone.isdisjoint(node.output):
             nodes.append(node)
     graph.nodes = nodes
-    sweep(graph)
 
 
 def _joined(graph: Graph, uses: Uses, products: Sequence[Product]) -> Replacement:

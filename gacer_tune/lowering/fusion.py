@@ -46,7 +46,7 @@ class Group:
 
 def fuse(graph: Graph, recurrent: bool = False) -> list[Group]:
     """Return every node in exactly one group, groups in the order they run; steps of recurrent nets as one if asked."""
-    readers, makers = graph.readers(), graph.makers()
+    readers, makers = graph.readers, graph.makers
     taken: set[int] = set()
     groups = []
     for number, node in enumerate(graph.nodes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class Graph:
     constants: dict[str, Array]
     opset: int
 
+    @cached_property
     def readers(self) -> dict[str, list[int]]:
         """For each value the numbers of the nodes that read it."""
         found: dict[str, list[int]] = {}
@@ -56,7 +58,9 @@ class Graph:
                     found.setdefault(name, []).append(number)
         return found
 
+    @cached_property
     def makers(self) -> dict[str, int]:
+        """For each value that a node makes the number of that node."""
         return {name: number for number, node in enumerate(self.nodes) for name in node.outputs if name}
 
     def ints(self, node: Node, attribute: str, index: int) -> list[int] | None:

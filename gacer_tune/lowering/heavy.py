@@ -164,7 +164,7 @@ def _matrix(low: Lowering, group: Group, left: View, weight: Array, bias: View |
 def _read_order(graph: Graph, name: str) -> tuple[int, ...]:
     """The order of axes in memory in which a product is read: that of a Transpose behind it which keeps rows whole."""
     plain = tuple(range(len(graph.shapes[name])))
-    readers = [graph.nodes[number] for number in graph.readers().get(name, ())]
+    readers = [graph.nodes[number] for number in graph.readers.get(name, ())]
     if len(readers) != 1 or readers[0].op != "Transpose" or name in graph.outputs:
         return plain
     order = tuple(readers[0].attributes.get("perm") or plain[::-1])

@@ -17,7 +17,7 @@ def interleaved(graph: Graph) -> Graph:
 
     Concat (n, k * c, ..) -> Reshape (n, k, c, ..) -> Transpose (n, c, k, ..) -> Reshape (n, k * c, ..)
     """
-    readers = graph.readers()
+    readers = graph.readers
     nodes: list[Node | None] = list(graph.nodes)
     for number, node in enumerate(graph.nodes):
         chain = _chain(graph, readers, number)

@@ -20,7 +20,7 @@ def concat_slots(graph: Graph) -> dict[str, Slot]:
 
     Shorter ones of the same values then find them side by side already (DenseNet).
     """
-    makers = graph.makers()
+    makers = graph.makers
     slots: dict[str, Slot] = {}
     concats = [node for node in graph.nodes if node.op in ("Concat", INTERLEAVE)]
     for node in sorted(concats, key=lambda node: -len(node.inputs)):

@@ -21,7 +21,7 @@ def step(graph: Graph, product: int, readers: dict[str, list[int]], taken: Colle
     units = _units(graph, graph.nodes[product])
     if not units:
         return ()
-    inside, makers = [product], graph.makers()
+    inside, makers = [product], graph.makers
     made = {graph.nodes[product].outputs[0]}
     for number in range(product + 1, len(graph.nodes)):
         node = graph.nodes[number]

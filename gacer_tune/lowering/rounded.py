@@ -51,7 +51,7 @@ class Meanings:
     """What is known of the values of a graph. rounded: by name, in the order of the nodes."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph, self.readers, self.makers = graph, graph.readers(), graph.makers()
+        self.graph, self.readers, self.makers = graph, graph.readers, graph.makers
         self.rounded: dict[str, Rounded] = {}
         for number in range(len(graph.nodes)):
             found = self._rounded(number) or self._pooled(number) or self._given(number)
