@@ -1,0 +1,69 @@
+"""Whether one ONNX file is computed as ONNX Runtime computes it: `python -m tests.exported.judging dla34.onnx`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from tests.conformance.judging import Outcome, attempt
+from tests.support.build import Array
+from tests.support.compiled import Built, build
+
+CLOSE = 1e-4  # of an output's largest value: sums are added up in another order
+
+
+def judge(path: Path) -> Outcome:
+    """Compiled and run with each kernel's first variant on one lane. `right` says what it was made of."""
+    built = attempt(lambda: build([(path.stem, onnx.load(path))], 1, most=1))
+    if isinstance(built, Outcome):
+        return built
+    return attempt(lambda: _compare(built, path))
+
+
+def _compare(built: Built, path: Path) -> Outcome:
+    (tenant,) = built.compiled.workload.tenants
+    made = {name.removeprefix("0/"): array for name, array in built.bench.outputs().items()}
+    feeds = {port.name: np.array(built.bench.session.port(0, port)) for port in tenant.inputs}
+    wrong, largest = differences(made, _reference(path, feeds))
+    if wrong:
+        return Outcome("wrong", "; ".join(wrong))
+    default = sum(op.kind == "default" for op in tenant.ops)
+    return Outcome("right", f"{len(tenant.ops)} ops, {default} of them by TVM, differs by {largest:.0e}")
+
+
+def _reference(path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    taken = {put.name: feeds[put.name] for put in session.get_inputs()}
+    return dict(zip(names, session.run(names, taken), strict=True))
+
+
+def differences(made: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[list[str], float]:
+    """What is wrong with which output, and the largest difference as a share of an output's largest value."""
+    wrong, largest = [], 0.0
+    for name, wanted in expected.items():
+        ours = made[name]
+        if (ours.shape, ours.dtype) != (wanted.shape, wanted.dtype):
+            wrong.append(f"{name}: {ours.dtype} {ours.shape}, not {wanted.dtype} {wanted.shape}")
+        elif wanted.dtype.kind != "f":
+            wrong += [f"{name}: {np.sum(ours != wanted)} of {wanted.size} differ"] * bool(np.any(ours != wanted))
+        elif not np.isfinite(wanted).all():
+            wrong += [f"{name}: not finite in the same places"] * (not np.allclose(ours, wanted, CLOSE, equal_nan=True))
+        elif wanted.size:
+            apart = float(np.abs(ours - wanted).max() / max(np.abs(wanted).max(), np.finfo(np.float32).tiny))
+            largest = max(largest, apart)
+            wrong += [f"{name}: differs by {apart:.1e} of its largest value"] * (apart > CLOSE)
+    return wrong, largest
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(judge(Path(sys.argv[1])))))
