@@ -27,6 +27,13 @@ def test_commands_parse_and_modules_exist() -> None:
     assert (ROOT / "docs" / "player.cpp").exists() and "(player.cpp)" in TEXT
 
 
+def test_the_readme_shows_both_languages() -> None:
+    """`test_listing` compiles and runs the C++ program, `test_module` does with it what the Python lines do."""
+    program = re.findall(r"```console\n(\$ FFI=.*?)```", TEXT, re.DOTALL)
+    assert len(program) == 1 and program[0] in README
+    assert 'load("out")' in README.partition("## On an NVIDIA GPU\n")[2].partition("\n## ")[0]
+
+
 def test_the_bounds_are_those_that_are_checked() -> None:
     rows = re.findall(r"^\| `(\w+)`( \(unless given\))? .* \| ([\d.]+) %", TEXT, re.MULTILINE)
     assert {name: float(percent) / 100 for name, _, percent in rows} == {
