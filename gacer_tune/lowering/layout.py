@@ -41,12 +41,17 @@ def _only(low: Lowering, group: Group) -> tuple[Node, View]:
 
 
 def reshape(low: Lowering, group: Group) -> None:
-    """Reshape, Flatten, Squeeze, Unsqueeze: a view, or a copy first where strides cannot express it."""
+    """Reshape, Flatten, Squeeze, Unsqueeze: a view, or a copy first where strides cannot express it.
+
+    Channels that lie side by side and stay axis 1, as where an image is cut into windows, lie so in the copy, too.
+    """
     node, source = _only(low, group)
     shape = low.graph.shapes[node.outputs[0]]
     view = source.reshape(shape)
     if view is None:
-        view = low.materialize(node.name, source).reshape(shape)
+        together = source.shape[:2] == shape[:2] and source.strides[1] == 1
+        order = channels_behind(len(source.shape)) if together else None
+        view = low.materialize(node.name, source, order).reshape(shape)
     assert view is not None
     low.views[node.outputs[0]] = view
 
