@@ -9,6 +9,8 @@ from gacer_tune.kernels.program import Arg, Program, Step
 from gacer_tune.kernels.tensor import Tensor, ceildiv, computed, dense
 from gacer_tune.kernels.views import merged, part_of
 
+SQUARES = 4  # of a copy that transposes them, one below the other
+
 
 @dataclass(frozen=True, slots=True)
 class Map:
@@ -65,8 +67,28 @@ def candidates(spec: Map, machine: Machine) -> list[MapTile]:
     return list(dict.fromkeys(_blocked(spec, machine, wanted) for wanted in (16, 64)))
 
 
+def turns(spec: Map, machine: Machine) -> bool:
+    """Whether this is a copy of float32 whose operand has vectors along the rows of the output: both sides are read and
+    written in whole vectors then, and squares of them are transposed."""
+    if (
+        len(spec.out.shape) < 2
+        or len(spec.program.operands) != 1
+        or [step.fn for step in spec.program.steps] != ["identity"]
+    ):
+        return False
+    source, out, size = spec.program.operands[0], spec.out, machine.vector
+    plain = source.dtype == out.dtype == "float32" and out.strides[-1] == 1
+    across = source.strides[-2] == 1 and source.strides[-1] > 1
+    even = len(out.shape) == 2 or out.shape[-2] % size == 0  # no square has rows of two images
+    return plain and across and even and min(out.shape[-2:]) >= size
+
+
 def _blocked(spec: Map, machine: Machine, wanted: int) -> MapTile:
     last = spec.out.shape[-1]
     size = max(1024, ceildiv(spec.out.size, wanted))
+    if turns(spec, machine):
+        rows = SQUARES * machine.vector
+        columns = min(ceildiv(last, machine.vector), max(1, size // rows // machine.vector))
+        return MapTile(rows, columns * machine.vector)
     block = min(ceildiv(last, machine.vector), ceildiv(size, machine.vector)) * machine.vector
     return MapTile(min(spec.out.size // last, max(1, size // min(block, last))), block)

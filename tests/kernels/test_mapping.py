@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gacer_tune.kernels.machine import Machine
-from gacer_tune.kernels.mapping import copy, fill, mapping
+from gacer_tune.kernels.mapping import copy, fill, mapping, turns
 from gacer_tune.kernels.program import Arg, Program, Step
-from gacer_tune.kernels.tensor import NBYTES, Tensor, dense
+from gacer_tune.kernels.tensor import NBYTES, Tensor, contiguous, dense
 from tests.support.kernels import (
     TOLERANCE,
     cuts,
@@ -51,6 +51,40 @@ def test_copies_change_the_order(
     spec = copy(data.draw(views(shape, dtype)), data.draw(views(shape, dtype)))
     values = np.random.default_rng(seed).integers(0, 2, spec.out.shape).astype(dtype)
     assert np.array_equal(outputs(spec, [operand(spec.program.operands[0], values)], machine, cut), values)
+
+
+@few(12)
+@given(
+    st.sampled_from([(16, 16), (21, 40), (64, 33), (100, 17), (67, 200), (3, 32, 24), (2, 48, 19), (2, 5, 32, 16)]),
+    st.integers(0, 3), st.sampled_from(machines()), seeds, cuts,
+)  # fmt: skip
+def test_copies_that_exchange_two_axes_transpose_squares(
+    shape: tuple[int, ...], gap: int, machine: Machine, seed: int, cut: float
+) -> None:
+    """Whatever does not fill a square is copied one by one; what lies between the operand's elements is not read."""
+    *outer, rows, columns = shape
+    pitch = rows + gap
+    strides = (*(columns * pitch * stride for stride in contiguous(tuple(outer))), 1, pitch)
+    spec = copy(Tensor(shape, strides), dense(shape))
+    assert turns(spec, machine)
+    values = np.random.default_rng(seed).standard_normal(spec.out.shape, np.float32)
+    assert np.array_equal(outputs(spec, [operand(spec.program.operands[0], values)], machine, cut), values)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "dtype"),
+    [
+        ((32, 32), (32, 1), "float32"),
+        ((32, 32), (64, 2), "float32"),
+        ((32, 32), (1, 0), "float32"),
+        ((32, 32), (1, 32), "float64"),
+        ((32, 32), (1, 32), "bfloat16"),
+        ((32, 4), (1, 32), "float32"),
+        ((2, 33, 32), (2048, 1, 33), "float32"),
+    ],
+)
+def test_other_copies_transpose_nothing(shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> None:
+    assert not turns(copy(Tensor(shape, strides, dtype), dense(shape, dtype)), machines()[0])
 
 
 def test_values_are_filled_in() -> None:

@@ -9,7 +9,7 @@ from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.attention import VECTORS, Attention, AttentionTile, padded, tiles, width
 from gacer_tune.kernels.emit import blocks, scalar
-from gacer_tune.kernels.emit.blocks import Parts, run, shuffled, splat, spread, unravel
+from gacer_tune.kernels.emit.blocks import Parts, run, splat, spread, transposed, unravel
 from gacer_tune.kernels.emit.bmm import add_products, each_vector, row_tiles, zeros
 from gacer_tune.kernels.emit.fold import SUM, Fold, largest
 from gacer_tune.kernels.emit.function import Function, address, loop
@@ -151,16 +151,3 @@ class _Emitter:
             self.function.store(-1, (*self.batch, row + i, first + column), done)
 
         each_vector(sums, shape, sum(some for _, some in parts), write)
-
-
-def transposed(vectors: list[Expr]) -> list[Expr]:
-    """As many vectors as each has lanes (a power of two): lane j of vector i becomes lane i of vector j."""
-    count, step = len(vectors), 1
-    while step < count:
-        lower = [lane if not lane & step else count + lane - step for lane in range(count)]
-        upper = [lane + step if not lane & step else count + lane for lane in range(count)]
-        for i in (i for i in range(count) if not i & step):
-            pair = [vectors[i], vectors[i + step]]
-            vectors[i], vectors[i + step] = shuffled(pair, lower), shuffled(pair, upper)
-        step *= 2
-    return vectors

@@ -64,6 +64,19 @@ def shuffled(vectors: list[Expr], lanes: list[int]) -> Expr:
     return T.bind(tirx.Shuffle(vectors, [tirx.const(lane, "int32") for lane in lanes]))
 
 
+def transposed(vectors: list[Expr]) -> list[Expr]:
+    """As many vectors as each has lanes (a power of two): lane j of vector i becomes lane i of vector j."""
+    count, step = len(vectors), 1
+    while step < count:
+        lower = [lane if not lane & step else count + lane - step for lane in range(count)]
+        upper = [lane + step if not lane & step else count + lane for lane in range(count)]
+        for i in (i for i in range(count) if not i & step):
+            pair = [vectors[i], vectors[i + step]]
+            vectors[i], vectors[i + step] = shuffled(pair, lower), shuffled(pair, upper)
+        step *= 2
+    return vectors
+
+
 def pieces(start: int, stop: int, vector: int) -> list[tuple[int, int]]:
     """(first, width) of vectors that cover [start, stop) exactly: whole ones, then powers of two.
 

@@ -8,9 +8,9 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from gacer_tune.kernels.emit import scalar
-from gacer_tune.kernels.emit.attention import KEYS, SCORES, VALUES, transposed
+from gacer_tune.kernels.emit.attention import KEYS, SCORES, VALUES
 from gacer_tune.kernels.emit.bfloat16 import rounded
-from gacer_tune.kernels.emit.blocks import block_of, pieces, run, splat, spread, sweep, unravel
+from gacer_tune.kernels.emit.blocks import block_of, pieces, run, splat, spread, sweep, transposed, unravel
 from gacer_tune.kernels.emit.fold import SUM, Fold, largest
 from gacer_tune.kernels.emit.function import Function, address, loop, when
 from gacer_tune.kernels.emit.tiles import Lines, Tiles
