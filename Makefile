@@ -31,7 +31,7 @@ tune: $(EXAMPLES)/resnet18.onnx $(EXAMPLES)/bert_small.onnx ## tune two example 
 	$(BIN)/gacer-tune bench out --against onnxruntime
 
 test: $(VENV)/.installed ## run the tests, one process per core
-	$(PYTEST) --dist loadfile
+	$(PYTEST) --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/.installed ## run the tests of kernels and operators on 20 times as many shapes, new ones each time
 	KERNEL_EXAMPLES=20 $(PYTEST) tests/kernels tests/lowering/test_fallback.py

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -93,6 +95,10 @@ def test_processes_are_started_in_one_way() -> None:
 def test_every_package_is_declared() -> None:
     declared = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     assert declared == {name for name, path in modules() if path.name == "__init__.py"}
+
+
+def test_files_that_come_first_exist() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_the_wheel_holds_every_module(tmp_path: Path) -> None:
