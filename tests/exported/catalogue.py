@@ -69,11 +69,6 @@ OTHERS: Mapping[str, tuple[dict[str, tuple[int, ...]], dict[str, Any]]] = {
         IMAGE,
         {"hidden_sizes": [16, 32, 40, 64], "depths": [1, 1, 1, 1], "decoder_hidden_size": 32},
     ),
-    "DPTForDepthEstimation": (
-        IMAGE,
-        {**BLOCKS, "image_size": 64, "num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3]}
-        | {"neck_hidden_sizes": [16, 16, 32, 32], "fusion_hidden_size": 16},
-    ),
     "DetrForObjectDetection": (
         {"pixel_values": (1, 3, 96, 96)},
         {**LAYERS, "use_pretrained_backbone": False, "backbone": "resnet18", "use_timm_backbone": True},

@@ -32,6 +32,12 @@ def test_a_model_is_right_or_wrong_beside_onnxruntime(tmp_path: Path, monkeypatc
     assert found.verdict == "wrong" and found.message.endswith("differs by 1.0e-03 of its largest value")
 
 
+def test_outputs_that_tell_nothing_are_no_proof(tmp_path: Path) -> None:
+    nodes = [node("Abs", ["x"], ["a"]), node("Neg", ["a"], ["n"]), node("Relu", ["n"], ["y"])]
+    found = judging.judge(saved(model(nodes, {"x": (2, 3)}, ["y"]), tmp_path))
+    assert (found.verdict, found.message) == ("wrong", "the outputs tell nothing: each is one number")
+
+
 def test_what_is_refused_says_why(tmp_path: Path) -> None:
     found = judging.judge(saved(UNKNOWN, tmp_path))
     assert found.verdict == "refused" and "NonZero" in found.message
