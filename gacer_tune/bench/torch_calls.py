@@ -15,7 +15,7 @@ LINEAR, ATTENTION = "torch.Linear", "torch.Attention"
 
 def as_written(graph: Graph) -> Graph:
     """The graph with one node for each linear layer with a bias, and for each attention without a mask."""
-    chains = _Chains(graph, graph.readers, graph.makers)
+    chains = _Chains(graph)
     gone: set[int] = set()
     put: dict[int, Node] = {}
     for number, node in enumerate(graph.nodes):
@@ -32,8 +32,6 @@ class _Chains:
     """Nodes whose result nobody else reads."""
 
     graph: Graph
-    readers: dict[str, list[int]]
-    makers: dict[str, int]
 
     def linear(self, node: Node) -> tuple[list[int], Node] | None:
         """MatMul(x, W) + b -> what is gone, and the call (x, W, b)."""
@@ -67,8 +65,8 @@ class _Chains:
 
     def _before(self, name: str, op: str) -> int | None:
         """The number of the node of this kind that makes a value for one reader alone."""
-        number = self.makers.get(name)
-        if number is None or name in self.graph.outputs or len(self.readers[name]) != 1:
+        number = self.graph.makers.get(name)
+        if number is None or name in self.graph.outputs or len(self.graph.readers[name]) != 1:
             return None
         return number if self.graph.nodes[number].op == op else None
 

@@ -46,26 +46,25 @@ class Group:
 
 def fuse(graph: Graph, recurrent: bool = False) -> list[Group]:
     """Return every node in exactly one group, groups in the order they run; steps of recurrent nets as one if asked."""
-    readers, makers = graph.readers, graph.makers
     taken: set[int] = set()
     groups = []
     for number, node in enumerate(graph.nodes):
         if number in taken:
             continue
-        steps = step(graph, number, readers, taken) if recurrent else ()
+        steps = step(graph, number, taken) if recurrent else ()
         if steps:
             group = Group(steps, gates=True)
         else:
             grows = node.op in ANCHORS | ELEMENTWISE
-            group = _grow(graph, number, readers, makers, taken) if grows else Group((number,))
+            group = _grow(graph, number, taken) if grows else Group((number,))
         taken.update(group.nodes)
         groups.append(group)
     for join in (_attentions, _inverted_residuals, _finished):
-        groups = join(graph, groups, readers)
+        groups = join(graph, groups)
     return sorted(groups, key=lambda group: group.last)
 
 
-def _attentions(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
+def _attentions(graph: Graph, groups: list[Group]) -> list[Group]:
     """Let products of two computed matrices, the softmax of their rows and its product with a third be one group.
 
     What is done to the last product is a group of its own.
@@ -75,12 +74,12 @@ def _attentions(graph: Graph, groups: list[Group], readers: dict[str, list[int]]
     found = dict.fromkeys(groups)
     for softmax in (group for group in groups if graph.nodes[group.first].op == "Softmax"):
         node = graph.nodes[softmax.first]
-        maker, read = makers.get(node.inputs[0]), readers.get(node.outputs[0], ())
+        maker, read = makers.get(node.inputs[0]), graph.readers.get(node.outputs[0], ())
         if maker is None or len(read) != 1:
             continue
         product = of[read[0]]
         parts = maker, softmax, Group(product.nodes[:1])
-        if product not in found or product.gates or not _is_attention(graph, parts, readers):
+        if product not in found or product.gates or not _is_attention(graph, parts):
             continue
         for part in (maker, softmax, product):
             found.pop(part)
@@ -90,19 +89,19 @@ def _attentions(graph: Graph, groups: list[Group], readers: dict[str, list[int]]
     return list(found)
 
 
-def _is_attention(graph: Graph, parts: tuple[Group, ...], readers: dict[str, list[int]]) -> bool:
+def _is_attention(graph: Graph, parts: tuple[Group, ...]) -> bool:
     first, softmax, last = (graph.nodes[part.first] for part in parts)
     if (first.op, last.op) != ("MatMul", "MatMul") or last.inputs[0] != softmax.outputs[0]:
         return False
     scores, weights = softmax.inputs[0], softmax.outputs[0]
     shape = graph.shapes[scores]
-    kept = {scores, weights}.isdisjoint(graph.outputs) and readers[scores] == [parts[1].first]
+    kept = {scores, weights}.isdisjoint(graph.outputs) and graph.readers[scores] == [parts[1].first]
     computed = not {*first.inputs, *last.inputs} & graph.constants.keys()
     stacked = len(shape) > 2 and shape[:-2] == graph.shapes[last.outputs[0]][:-2]
     return kept and computed and stacked and softmax_axis(graph, softmax) == len(shape) - 1
 
 
-def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
+def _inverted_residuals(graph: Graph, groups: list[Group]) -> list[Group]:
     """Let a depthwise convolution be one group with the 1x1 convolution before it and the one behind it."""
     of = {group.first: group for group in groups}
     makers = {graph.nodes[group.last].outputs[0]: group for group in groups}
@@ -110,7 +109,7 @@ def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, li
 
     def joined(value: str, reader: int, other: Group | None) -> bool:
         """Whether a 1x1 convolution of no other group makes or takes a value that nobody else reads."""
-        if other is None or other not in found or value in graph.outputs or readers.get(value) != [reader]:
+        if other is None or other not in found or value in graph.outputs or graph.readers.get(value) != [reader]:
             return False
         conv = _constant_conv(graph, graph.nodes[other.first])
         return conv is not None and conv.point
@@ -120,7 +119,7 @@ def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, li
         conv = _constant_conv(graph, node) if group in found else None
         if conv is None or not conv.depthwise:
             continue
-        before, read = makers.get(node.inputs[0]), readers.get(value, [])
+        before, read = makers.get(node.inputs[0]), graph.readers.get(value, [])
         behind = of.get(read[0]) if len(read) == 1 and graph.nodes[read[0]].inputs[0] == value else None
         ends = joined(node.inputs[0], group.first, before), joined(value, read[0] if read else -1, behind)
         parts = [part for part, is_part in ((before, ends[0]), (group, True), (behind, ends[1])) if is_part and part]
@@ -131,7 +130,7 @@ def _inverted_residuals(graph: Graph, groups: list[Group], readers: dict[str, li
     return list(found)
 
 
-def _finished(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) -> list[Group]:
+def _finished(graph: Graph, groups: list[Group]) -> list[Group]:
     """Let a group be one with the only reader of its value, where that ends what the group does.
 
     It keeps the largest of each 2 x 2 outputs of a convolution, or normalises the rows of a product.
@@ -140,7 +139,7 @@ def _finished(graph: Graph, groups: list[Group], readers: dict[str, list[int]]) 
     found = dict.fromkeys(groups)
     for group in groups:
         value = graph.nodes[group.last].outputs[0]
-        read = readers.get(value, [])
+        read = graph.readers.get(value, [])
         if group.parts or group.gates or len(read) != 1 or value in graph.outputs:
             continue
         first, reader = graph.nodes[group.first], graph.nodes[read[0]]
@@ -185,13 +184,13 @@ def softmax_axis(graph: Graph, node: Node) -> int:
     return node.axis(len(graph.shapes[node.inputs[0]]), -1 if graph.opset >= AXIS_MEANS_LAST else 1)
 
 
-def _grow(graph: Graph, start: int, readers: dict[str, list[int]], makers: dict[str, int], taken: set[int]) -> Group:
+def _grow(graph: Graph, start: int, taken: set[int]) -> Group:
     """Absorb elementwise readers of the same shape as long as a single value is left for the outside; with them what
     turns bytes into their other operands."""
     shape = graph.shapes[graph.nodes[start].outputs[0]]
     inside = [start]
     best: tuple[int, ...] = (start,)
-    queue = list(readers.get(graph.nodes[start].outputs[0], ()))
+    queue = list(graph.readers.get(graph.nodes[start].outputs[0], ()))
     heapq.heapify(queue)
     seen = set(queue)
     while queue and len(inside) < LONGEST:
@@ -199,22 +198,22 @@ def _grow(graph: Graph, start: int, readers: dict[str, list[int]], makers: dict[
         node = graph.nodes[number]
         if node.op not in ELEMENTWISE or number in taken or graph.shapes[node.outputs[0]] != shape:
             continue
-        own = (makers.get(name, -1) for name in node.inputs)
+        own = (graph.makers.get(name, -1) for name in node.inputs)
         inside += [maker for maker in own if graph.nodes[maker].op == DEQUANTIZE and maker not in (*inside, *taken, -1)]
         inside.append(number)
-        for reader in readers.get(node.outputs[0], ()):
+        for reader in graph.readers.get(node.outputs[0], ()):
             if reader not in seen:
                 seen.add(reader)
                 heapq.heappush(queue, reader)
-        if _closed(graph, inside, readers):
+        if _closed(graph, inside):
             best = tuple(inside)
     return Group(best)
 
 
-def _closed(graph: Graph, inside: list[int], readers: dict[str, list[int]]) -> bool:
+def _closed(graph: Graph, inside: list[int]) -> bool:
     members = set(inside)
     for number in inside[:-1]:
         name = graph.nodes[number].outputs[0]
-        if name in graph.outputs or not members.issuperset(readers.get(name, ())):
+        if name in graph.outputs or not members.issuperset(graph.readers.get(name, ())):
             return False
     return True

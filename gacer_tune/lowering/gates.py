@@ -21,7 +21,7 @@ def lower(low: Lowering, group: Group) -> None:
     taken = _Parts(low, product, weight.shape[0])
     for node in rest:
         taken.take(node)
-    stored = kept(graph, group.nodes, graph.readers)
+    stored = kept(graph, group.nodes)
     outs = [_rows(low.output(node.outputs[0])) for node in stored]
     results = tuple(taken.parts[node.outputs[0]][0].index for node in stored)
     packed = low.weight(f"{product.name}.weight", pack.gate_weight(weight, low.machine))

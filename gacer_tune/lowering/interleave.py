@@ -17,10 +17,9 @@ def interleaved(graph: Graph) -> Graph:
 
     Concat (n, k * c, ..) -> Reshape (n, k, c, ..) -> Transpose (n, c, k, ..) -> Reshape (n, k * c, ..)
     """
-    readers = graph.readers
     nodes: list[Node | None] = list(graph.nodes)
     for number, node in enumerate(graph.nodes):
-        chain = _chain(graph, readers, number)
+        chain = _chain(graph, number)
         if chain:
             for inside in chain[:-1]:
                 nodes[inside] = None
@@ -29,12 +28,12 @@ def interleaved(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(node for node in nodes if node is not None))
 
 
-def _chain(graph: Graph, readers: dict[str, list[int]], number: int) -> list[int]:
+def _chain(graph: Graph, number: int) -> list[int]:
     """Numbers of the nodes of a shuffle that begins with node `number`; none if it begins no shuffle."""
     chain = [number]
     for op in ("Reshape", "Transpose", "Reshape"):
         made = graph.nodes[chain[-1]].outputs[0]
-        found = readers.get(made, [])
+        found = graph.readers.get(made, [])
         if len(found) != 1 or graph.nodes[found[0]].op != op or made in graph.outputs:
             return []
         chain.append(found[0])

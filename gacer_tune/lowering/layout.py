@@ -50,10 +50,9 @@ def reshape(low: Lowering, group: Group) -> None:
     view = source.reshape(shape)
     if view is None:
         together = source.shape[:2] == shape[:2] and source.strides[1] == 1
-        order = channels_behind(len(source.shape)) if together else None
-        view = low.materialize(node.name, source, order).reshape(shape)
-    assert view is not None
-    low.views[node.outputs[0]] = view
+        _copied(low, node, source, channels_behind(len(source.shape)) if together else None)
+    else:
+        low.views[node.outputs[0]] = view
 
 
 def transpose(low: Lowering, group: Group) -> None:

@@ -123,12 +123,12 @@ def reads_bytes(known: Meanings, node: Node) -> bool:
 def _only_summed(known: Meanings, products: dict[int, Product], name: str) -> bool:
     """Whether all that reads a value, or what it means, is elementwise, or a convolution or product of bytes."""
     nodes = known.graph.nodes
-    others = (number for number in known.readers.get(name, ()) if number not in products)
+    others = (number for number in known.graph.readers.get(name, ()) if number not in products)
     readers = [nodes[number] for number in others if not reads_bytes(known, nodes[number])]
     if name in known.graph.outputs or any(node.op not in ELEMENTWISE for node in readers):
         return False
     meant = [node.outputs[0] for node in readers if known.of(node.outputs[0])]
-    return bool(known.readers.get(name)) and all(_only_summed(known, products, out) for out in meant)
+    return bool(known.graph.readers.get(name)) and all(_only_summed(known, products, out) for out in meant)
 
 
 class _Rewriting:

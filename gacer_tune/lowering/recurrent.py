@@ -13,7 +13,7 @@ from gacer_tune.lowering.elementwise import ELEMENTWISE, operands_of
 from gacer_tune.lowering.graph import Graph, Node
 
 
-def step(graph: Graph, product: int, readers: dict[str, list[int]], taken: Collection[int]) -> tuple[int, ...]:
+def step(graph: Graph, product: int, taken: Collection[int]) -> tuple[int, ...]:
     """Numbers of the nodes of a step that begins with this MatMul, in order; () where it is none.
 
     It ends before the first node that reads a value of it and is none of it, so all others that do come later.
@@ -21,35 +21,35 @@ def step(graph: Graph, product: int, readers: dict[str, list[int]], taken: Colle
     units = _units(graph, graph.nodes[product])
     if not units:
         return ()
-    inside, makers = [product], graph.makers
+    inside = [product]
     made = {graph.nodes[product].outputs[0]}
     for number in range(product + 1, len(graph.nodes)):
         node = graph.nodes[number]
         if made.isdisjoint(node.inputs):
             continue
-        early = all(_early(graph, makers, name, product) for name in node.inputs if name not in made)
+        early = all(_early(graph, name, product) for name in node.inputs if name not in made)
         if number in taken or not early or not _fits(graph, node, made, units):
             break
         inside.append(number)
         made.add(node.outputs[0])
     cut = any(graph.nodes[number].op == "Slice" for number in inside)
-    return tuple(inside) if cut and all(_stored(graph, node, units) for node in kept(graph, inside, readers)) else ()
+    return tuple(inside) if cut and all(_stored(graph, node, units) for node in kept(graph, inside)) else ()
 
 
-def _early(graph: Graph, makers: dict[str, int], name: str, product: int) -> bool:
+def _early(graph: Graph, name: str, product: int) -> bool:
     """True for values that are there before the product, and what is cut out of them."""
-    maker = makers.get(name, -1)
+    maker = graph.makers.get(name, -1)
     return maker < product or (
-        graph.nodes[maker].op == "Slice" and _early(graph, makers, graph.nodes[maker].inputs[0], product)
+        graph.nodes[maker].op == "Slice" and _early(graph, graph.nodes[maker].inputs[0], product)
     )
 
 
-def kept(graph: Graph, inside: Collection[int], readers: dict[str, list[int]]) -> list[Node]:
+def kept(graph: Graph, inside: Collection[int]) -> list[Node]:
     """The nodes whose values others read."""
     found = []
     for number in inside:
         name = graph.nodes[number].outputs[0]
-        if name in graph.outputs or not set(readers.get(name, ())).issubset(inside):
+        if name in graph.outputs or not set(graph.readers.get(name, ())).issubset(inside):
             found.append(graph.nodes[number])
     return found
 

@@ -51,7 +51,7 @@ class Meanings:
     """What is known of the values of a graph. rounded: by name, in the order of the nodes."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph, self.readers, self.makers = graph, graph.readers, graph.makers
+        self.graph = graph
         self.rounded: dict[str, Rounded] = {}
         for number in range(len(graph.nodes)):
             found = self._rounded(number) or self._pooled(number) or self._given(number)
@@ -82,7 +82,7 @@ class Meanings:
 
     def maker(self, name: str, op: str) -> int | None:
         """Number of the node that makes a value, if it is this operator."""
-        number = self.makers.get(name)
+        number = self.graph.makers.get(name)
         return number if number is not None and self.graph.nodes[number].op == op else None
 
     def _rounded(self, number: int) -> Rounded | None:
@@ -100,13 +100,13 @@ class Meanings:
             zero = nodes[add].inputs[1]
             if not self._is_whole(zero) or (least and self.number(zero) is None):
                 return None
-        alone = all(len(self.readers[name]) == 1 and name not in self.graph.outputs for name in inside)
+        alone = all(len(self.graph.readers[name]) == 1 and name not in self.graph.outputs for name in inside)
         same = self.graph.shapes[inside[-1]] == self.graph.shapes[node.outputs[0]]
         nearest = self.maker(inside[-1], "Round")
         if not alone or not same or nearest is None:
             return None
         value = nodes[nearest].inputs[0]
-        divided = self.maker(value, "Div") if self.readers[value] == [nearest] else None
+        divided = self.maker(value, "Div") if self.graph.readers[value] == [nearest] else None
         return Rounded(node.outputs[0], least, number, add, below, divided)
 
     def _pooled(self, number: int) -> Rounded | None:
