@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
 from gacer_tune.executor.cuda.session import CudaSession
-from gacer_tune.frontend.load import load_model
-from gacer_tune.frontend.shapes import input_bounds
 from gacer_tune.ir.memory import place
 from gacer_tune.kernels.cuda.compile import source_of
 from gacer_tune.kernels.cuda.gpu import Gpu
-from gacer_tune.kernels.machine import Target
 from gacer_tune.kernels.rules import Source
-from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.tenants import Compiled, Model, assemble
 from tests.cuda.emulator import emulate
 from tests.cuda.fake_driver import Array, FakeDriver
+from tests.support.compiled import lowered_alone
 
 STORED = {"float16": np.float16, "bool": np.uint8}
 
 
-def lowered(model: onnx.ModelProto, machine: Target) -> LoweredModel:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, str(path))
-        loaded = load_model(path)
-    return lower_model(loaded, machine, input_bounds(loaded))
-
-
 def compiled(named: dict[str, onnx.ModelProto], gpu: Gpu, most: int = 1) -> Compiled:
     """The workload of these models, with so many variants of each kernel."""
-    return assemble([Model(name, "0" * 64, lowered(model, gpu)) for name, model in named.items()], gpu, most)
+    return assemble([Model(name, "0" * 64, lowered_alone(model, gpu)) for name, model in named.items()], gpu, most)
 
 
 class Emulating:

@@ -16,8 +16,9 @@ from gacer_tune.kernels.cuda.gpu import Gpu, Precision
 from gacer_tune.kernels.machine import MACHINES
 from gacer_tune.lowering.context import HALF, narrowed
 from gacer_tune.search.streams import one_stream
-from tests.cuda.emulated import compiled, lowered, session
+from tests.cuda.emulated import compiled, session
 from tests.support.build import model, node, random_inputs, run
+from tests.support.compiled import lowered_alone
 
 RNG = np.random.default_rng(5)
 
@@ -97,7 +98,7 @@ def test_every_precision(make: Any, precision: Precision) -> None:
 
 
 def test_float16_is_how_values_are_stored_and_not_what_users_see() -> None:
-    low = lowered(small_cnn(), Gpu())
+    low = lowered_alone(small_cnn(), Gpu())
     assert [port.dtype for port in (*low.inputs, *low.outputs)] == ["float32", "float32"]
     assert {str(array.dtype) for array in low.weights.values()} == {"float16"}
     first, last = low.ops[0], low.ops[-1]
@@ -110,7 +111,7 @@ def test_float16_is_how_values_are_stored_and_not_what_users_see() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 def test_float32_needs_no_casts(precision: Precision) -> None:
-    low = lowered(small_cnn(), Gpu(precision=precision))
+    low = lowered_alone(small_cnn(), Gpu(precision=precision))
     tensors = [t for op in low.ops for k in op.kernels for t in k.spec.tensors(Gpu(precision=precision))]
     assert {t.dtype for t in tensors} == {"float32"}
     assert "copy" not in {op.kind for op in low.ops}
@@ -118,7 +119,7 @@ def test_float32_needs_no_casts(precision: Precision) -> None:
 
 def test_images_change_their_order_while_they_are_narrowed() -> None:
     """So that the first convolution reads channels next to each other without a copy of its own."""
-    low = lowered(small_cnn(), Gpu())
+    low = lowered_alone(small_cnn(), Gpu())
     conv = low.ops[1].kernels[0].spec
     source, *_ = conv.tensors(Gpu())
     assert source.strides[-1] == 1
@@ -132,14 +133,14 @@ def test_constants_too_large_for_float16_are_the_largest_there_is() -> None:
 
 
 def test_a_cpu_still_stores_float32() -> None:
-    low = lowered(small_cnn(), MACHINES["avx2"])
+    low = lowered_alone(small_cnn(), MACHINES["avx2"])
     assert {str(array.dtype) for array in low.weights.values()} == {"float32"}
 
 
 def test_integers_and_what_tvm_computes_keep_their_types() -> None:
     """A node that only TVM knows reads and writes float32: casts stand around it."""
     made = model([node("Relu", ["x"], ["r"]), node("Asinh", ["r"], ["y"])], {"x": (2, 3)}, ["y"])
-    low = lowered(made, Gpu())
+    low = lowered_alone(made, Gpu())
     stages = [k.spec for op in low.ops for k in op.kernels if op.kind == "default"]
     assert stages
     assert {t.dtype for t in stages[0].tensors(Gpu())} == {"float32"}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from gacer_tune.bench.torch_peer import torch_model
-from gacer_tune.frontend.load import load_model
 from gacer_tune.lowering.graph import Graph, read_graph
 from tests.support.build import Array, random_inputs, run
+from tests.support.compiled import canonical
 from tests.support.small_models import SMALL
 
 torch = pytest.importorskip("torch")
@@ -33,14 +30,7 @@ def given(name: str) -> tuple[Graph, dict[str, Array], dict[str, Array]]:
     model = SMALL[name]()
     feeds = random_inputs(model)
     expected = dict(zip((output.name for output in model.graph.output), run(model, feeds), strict=True))
-    return _canonical(model), feeds, expected
-
-
-def _canonical(model: onnx.ModelProto) -> Graph:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, str(path))
-        return read_graph(load_model(path))
+    return read_graph(canonical(model)), feeds, expected
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 
+from gacer_tune.checking import relative_error, run_onnxruntime
 from tests.conformance.judging import Outcome, attempt
 from tests.support.build import Array
 from tests.support.compiled import Built, build
@@ -31,7 +31,7 @@ def _compare(built: Built, path: Path) -> Outcome:
     (tenant,) = built.compiled.workload.tenants
     made = {name.removeprefix("0/"): array for name, array in built.bench.outputs().items()}
     feeds = {port.name: np.array(built.bench.session.port(0, port)) for port in tenant.inputs}
-    expected = _reference(path, feeds)
+    expected = run_onnxruntime(str(path), tenant, feeds)
     wrong, largest = differences(made, expected)
     if all(array.min() == array.max() for array in expected.values()):
         wrong.append("the outputs tell nothing: each is one number")
@@ -39,15 +39,6 @@ def _compare(built: Built, path: Path) -> Outcome:
         return Outcome("wrong", "; ".join(wrong))
     default = sum(op.kind == "default" for op in tenant.ops)
     return Outcome("right", f"{len(tenant.ops)} ops, {default} of them by TVM, differs by {largest:.0e}")
-
-
-def _reference(path: Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    taken = {put.name: feeds[put.name] for put in session.get_inputs()}
-    return dict(zip(names, session.run(names, taken), strict=True))
 
 
 def differences(made: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[list[str], float]:
@@ -59,10 +50,9 @@ def differences(made: Mapping[str, Array], expected: Mapping[str, Array]) -> tup
             wrong.append(f"{name}: {ours.dtype} {ours.shape}, not {wanted.dtype} {wanted.shape}")
         elif wanted.dtype.kind != "f":
             wrong += [f"{name}: {np.sum(ours != wanted)} of {wanted.size} differ"] * bool(np.any(ours != wanted))
-        elif not np.isfinite(wanted).all():
-            wrong += [f"{name}: not finite in the same places"] * (not np.allclose(ours, wanted, CLOSE, equal_nan=True))
-        elif wanted.size:
-            apart = float(np.abs(ours - wanted).max() / max(np.abs(wanted).max(), np.finfo(np.float32).tiny))
+        elif (apart := relative_error(ours, wanted)) == np.inf:
+            wrong.append(f"{name}: not finite in the same places")
+        else:
             largest = max(largest, apart)
             wrong += [f"{name}: differs by {apart:.1e} of its largest value"] * (apart > CLOSE)
     return wrong, largest

@@ -26,8 +26,8 @@ def test_a_model_is_right_or_wrong_beside_onnxruntime(tmp_path: Path, monkeypatc
     path = saved(models.MODELS["tiny_mlp"](), tmp_path)
     found = judging.judge(path)
     assert found.verdict == "right" and " 0 of them by TVM, differs by " in found.message
-    reference = judging._reference
-    monkeypatch.setattr(judging, "_reference", lambda *given: {k: v * 1.001 for k, v in reference(*given).items()})
+    reference = judging.run_onnxruntime
+    monkeypatch.setattr(judging, "run_onnxruntime", lambda *given: {k: v * 1.001 for k, v in reference(*given).items()})
     found = judging.judge(path)
     assert found.verdict == "wrong" and found.message.endswith("differs by 1.0e-03 of its largest value")
 

@@ -33,7 +33,7 @@ from gacer_tune.kernels.rules import Source, rule
 from gacer_tune.store.cache import Cache
 from gacer_tune.tenants import Model, assemble
 from models import MODELS
-from tests.cuda.emulated import lowered
+from tests.support.compiled import lowered_alone
 from tests.support.small_models import SMALL
 
 Found = dict[Source, Resources | CompileError]  # in the order in which they were asked for
@@ -43,7 +43,7 @@ def distinct(names: Sequence[str], gpu: Gpu, most: int, full: bool) -> Iterator[
     """The sources of all kernels of these models, `most` variants of each, every one once."""
     seen: set[str] = set()
     for name in names:
-        made = assemble([Model(name, "0" * 64, lowered((MODELS if full else SMALL)[name](), gpu))], gpu, most)
+        made = assemble([Model(name, "0" * 64, lowered_alone((MODELS if full else SMALL)[name](), gpu))], gpu, most)
         for function, source in made.sources.items():
             if function not in seen:
                 seen.add(function)

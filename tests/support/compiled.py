@@ -21,7 +21,7 @@ from gacer_tune.frontend.load import load_model
 from gacer_tune.frontend.shapes import input_bounds
 from gacer_tune.ir.memory import place
 from gacer_tune.ir.workload import Tenant
-from gacer_tune.kernels.machine import Machine
+from gacer_tune.kernels.machine import Machine, Target
 from gacer_tune.lowering.lower import LoweredModel, lower_model
 from gacer_tune.preparing import link_module, machine_here
 from gacer_tune.store.cache import Cache
@@ -77,12 +77,17 @@ def build(
     return Built(compiled, Bench(session), module, tuple(model for _, model in named))
 
 
-def lowered_alone(model: onnx.ModelProto, machine: Machine | None = None) -> LoweredModel:
-    """What a file of this model is lowered to."""
+def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What a file of this model is read as."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
-        read = load_model(path)
+        return load_model(path)
+
+
+def lowered_alone(model: onnx.ModelProto, machine: Target | None = None) -> LoweredModel:
+    """What a file of this model is lowered to."""
+    read = canonical(model)
     return lower_model(read, machine or machine_here(), input_bounds(read))
 
 
